@@ -1,0 +1,1 @@
+"""What goes out: the upload, the refill, cases, receipts, the CRM's response files, the archive."""

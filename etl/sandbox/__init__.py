@@ -1,0 +1,1 @@
+"""The Campaign simulator and the embedded SFTP server; shares no code with the client it tests."""

@@ -1,0 +1,1 @@
+"""The ports made real: paramiko and zeep live here and nowhere else."""
