@@ -26,9 +26,7 @@ MOVES: dict[Place, frozenset[Place]] = {
     Place.CLAIMED: frozenset(
         {Place.UPLOADED, Place.QUARANTINED, Place.SUPERSEDED, Place.DISCARDED}
     ),
-    Place.UPLOADED: frozenset(
-        {Place.REFILLING, Place.REFILLED, Place.SUPERSEDED, Place.DISCARDED}
-    ),
+    Place.UPLOADED: frozenset({Place.REFILLING, Place.REFILLED, Place.SUPERSEDED, Place.DISCARDED}),
     # A dirty list is never left alone: out of REFILLING leads forward, or a newer drop takes over.
     Place.REFILLING: frozenset({Place.REFILLED, Place.SUPERSEDED}),
     Place.REFILLED: frozenset({Place.ARCHIVED}),

@@ -66,7 +66,7 @@ class ConfigError(EtlError):
 
 
 class RejectedDrop(EtlError):  # noqa: N818 - a fate, not a fault of ours
-    """This file can never be right; it goes to quarantine and comes back only as a new drop."""
+    """The file can never be right; it goes to quarantine and comes back only as a new drop."""
 
     exit_code: ClassVar[int] = 1
 
@@ -87,7 +87,7 @@ class FarSideUnavailable(EtlError):  # noqa: N818
 
 
 class FarSideRefused(EtlError):  # noqa: N818
-    """A far side answered no: login, permission, host key, certificate, a fault for a whole call."""
+    """A far side answered no: login, permission, host key, certificate, a fault for a call."""
 
     exit_code: ClassVar[int] = 69
 

@@ -1,1 +1,1 @@
-"""The checking core. Pure: bytes and tables in, tables and bytes out; no file, no clock, no network."""
+"""The checking core. Pure: bytes and tables in and out; no file, no clock, no network."""

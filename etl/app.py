@@ -1,0 +1,271 @@
+"""The composition root: the one place that names the adapters and puts the whole together."""
+
+import fcntl
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from etl.config import Config, secret_path
+from etl.daemon import Daemon
+from etl.errors import AlreadyRunning, ConfigError, EtlError, Problem
+from etl.extract.inbox import Inbox
+from etl.extract.keyed import StoreKey
+from etl.extract.suppressions import SuppressionStore, open_store
+from etl.guards import list_guards
+from etl.journal import Journal
+from etl.load.outbox import CrmFolder
+from etl.ports import Clock, FileDrop
+from etl.redaction import hide
+from etl.settings import Settings
+from etl.wire.campaign import CampaignList, CampaignResponses
+from etl.wire.clock import SystemClock
+from etl.wire.retry import RetryingDrop, RetryingList, RetryingResponses
+from etl.wire.session import CampaignAccess, CampaignSession
+from etl.wire.sftp import SftpDrop
+from etl.wire.ssh_keys import SftpAccess, check_access
+from etl.world import Campaign, World
+
+JOURNAL, STORE, LOCK = "journal.sqlite3", "suppressions.sqlite3", "lock"
+
+
+def hide_secrets(config: Config) -> None:
+    """From now on no log line shows a secret of this configuration."""
+    for value in config.secrets.values.values():
+        hide(value.get_secret_value())
+
+
+def store_keys(config: Config) -> list[StoreKey]:
+    """The keys of the suppression store, the one for new rows first."""
+    return [
+        StoreKey(key.id, config.secrets.get(f"suppression.keys.{number}.secret").encode())
+        for number, key in enumerate(config.settings.suppression.keys)
+    ]
+
+
+def sftp_access(config: Config, name: str) -> SftpAccess:
+    """Where files of an account go, and who we are there."""
+    table = config.settings.sftp[name]
+    key_file = secret_path(table.key)
+    if key_file is None:
+        raise AssertionError("the configuration was checked")
+    return SftpAccess(
+        host=table.host,
+        port=table.port,
+        user=table.user,
+        key_file=key_file,
+        passphrase=None
+        if table.passphrase is None
+        else config.secrets.get(f"sftp.{name}.passphrase"),
+        host_keys=tuple(table.host_keys),
+        folder=table.folder,
+        connect_seconds=table.connect_seconds,
+        answer_seconds=table.answer_seconds,
+        put_seconds=table.put_seconds,
+        tcp_user_timeout_seconds=table.tcp_user_timeout_seconds,
+    )
+
+
+def campaign_session(config: Config, name: str, clock: Clock) -> CampaignSession:
+    """The session of one Campaign client; nothing is called yet."""
+    table = config.settings.client[name]
+    access = CampaignAccess(
+        mandator=table.mandator,
+        user=table.user,
+        password=config.secrets.get(f"client.{name}.password"),
+        endpoint=table.endpoint,
+        ca_file=table.ca_file,
+        connect_seconds=table.connect_seconds,
+        read_seconds=table.read_seconds,
+        call_seconds=table.call_seconds,
+        session_minutes=table.session_minutes,
+        media_type=table.media_type,
+        live_check_rows=table.live_check_rows,
+        short_items=table.short_items,
+    )
+    try:
+        return CampaignSession(access, clock)
+    except ValueError as error:
+        raise ConfigError([Problem(f"client.{name}", str(error))]) from None
+
+
+def check_far_access(config: Config) -> list[Problem]:
+    """What is wrong with keys and certificates, without network."""
+    problems: list[Problem] = []
+    for name in config.settings.sftp:
+        access = sftp_access(config, name)
+        problems += [Problem(f"sftp.{name}", text) for text in check_access(access)]
+    return problems
+
+
+def check_folders(settings: Settings) -> list[Problem]:
+    """Folders that are not there or cannot be used; the state folder is made by us."""
+    problems = []
+    for name in ("inbox", "quarantine", "receipts", "responses"):
+        path: Path = getattr(settings.folders, name)
+        if not path.is_dir():
+            problems.append(Problem(f"folders.{name}", f"{path} is no folder"))
+        elif not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+            problems.append(Problem(f"folders.{name}", f"{path} cannot be written"))
+    return problems
+
+
+@contextmanager
+def locked(state: Path) -> Iterator[None]:
+    """Hold the lock of the state directory; AlreadyRunning (exit 75) when another one does."""
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(state / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunning("already-running", folder=str(state)) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def drops(config: Config, clock: Clock) -> dict[str, FileDrop]:
+    """The SFTP accounts, each with its retries."""
+    far = config.settings.far_side
+    return {
+        name: RetryingDrop(
+            SftpDrop(sftp_access(config, name), clock),
+            clock, far.tries, far.first_seconds, far.most_seconds,
+        )
+        for name in config.settings.sftp
+    }  # fmt: skip
+
+
+def campaigns(config: Config, clock: Clock) -> dict[str, Campaign]:
+    """The Campaign clients, each with its retries; one session a client."""
+    far = config.settings.far_side
+    made = {}
+    for name, table in config.settings.client.items():
+        session = campaign_session(config, name, clock)
+        tries = (clock, far.tries, far.first_seconds, far.most_seconds)
+        made[name] = Campaign(
+            RetryingList(CampaignList(session), *tries, live_check_rows=table.live_check_rows),
+            RetryingResponses(CampaignResponses(session), *tries),
+        )
+    return made
+
+
+@contextmanager
+def world(config: Config, clock: Clock) -> Iterator[World]:
+    """Everything a daemon works with, opened and checked; closed again at the end."""
+    settings = config.settings
+    problems = check_folders(settings) + check_far_access(config)
+    if problems:
+        raise ConfigError(problems)
+    hide_secrets(config)
+    with locked(settings.folders.state):
+        for name in ("batches", "archive"):
+            (settings.folders.state / name).mkdir(mode=0o700, exist_ok=True)
+        journal = Journal(settings.folders.state / JOURNAL)
+        try:
+            problems = id_rule_problems(config, journal)
+            if problems:
+                raise ConfigError(problems)
+            store = open_store(settings.folders.state / STORE, store_keys(config))
+            far_drops, far_campaigns = drops(config, clock), campaigns(config, clock)
+            try:
+                yield World(
+                    config=config,
+                    journal=journal,
+                    store=store,
+                    keys=tuple(key.secret for key in store_keys(config)),
+                    inbox=Inbox(settings.folders.inbox, settings.instance),
+                    crm=CrmFolder.at(settings.folders.responses),
+                    clock=clock,
+                    drops=far_drops,
+                    campaigns=far_campaigns,
+                )
+            finally:
+                for drop in far_drops.values():
+                    drop.close()
+                for campaign in far_campaigns.values():
+                    campaign.lists.close()
+                store.close()
+        finally:
+            journal.close()
+
+
+def id_rule_problems(config: Config, journal: Journal) -> list[Problem]:
+    """Lists that were filled by another recipient id rule: half the people would be there twice."""
+    problems = []
+    for feed in config.settings.feed:
+        if feed.list is None:
+            continue
+        known = journal.refills.id_rule(feed.client, feed.list.id)
+        if known is not None and known != feed.recipient.id:
+            problems.append(Problem(
+                f"feed.{feed.name}.recipient.id",
+                f"list {feed.list.id} was filled by the rule {known}",
+                "another rule needs another list",
+            ))  # fmt: skip
+    return problems
+
+
+def run(config: Config, *, once: bool) -> int:
+    """Run the daemon, or take once what is there; the exit code."""
+    stop, wake = threading.Event(), threading.Event()
+
+    def end(*_: object) -> None:
+        stop.set()
+        wake.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    with world(config, SystemClock(stop)) as made:
+        daemon = Daemon(made, stop, wake)
+        return daemon.once() if once else daemon.run()
+
+
+def open_journal(config: Config) -> Journal:
+    """The journal as it is, for commands beside a running daemon; they read, or write a request."""
+    path = config.settings.folders.state / JOURNAL
+    if not path.exists():
+        raise ConfigError([Problem("folders.state", f"{path} is not there: nothing ran yet")])
+    return Journal(path)
+
+
+def open_suppressions(config: Config) -> SuppressionStore:
+    """The suppression store, read only."""
+    path = config.settings.folders.state / STORE
+    return open_store(path, store_keys(config), read_only=True)
+
+
+def check_far_sides(config: Config) -> Mapping[str, str]:
+    """Ask every far side once: what is wrong, by the place in the configuration."""
+    clock = SystemClock(threading.Event())
+    found: dict[str, str] = {}
+    for name in config.settings.sftp:
+        drop = SftpDrop(sftp_access(config, name), clock)
+        try:
+            drop.stat(".etl-check")
+        except EtlError as error:
+            found[f"sftp.{name}"] = str(error)
+        finally:
+            drop.close()
+    for name in config.settings.client:
+        session = campaign_session(config, name, clock)
+        lists = CampaignList(session)
+        try:
+            CampaignResponses(session).now()
+            for feed in config.settings.feed:
+                if feed.client == name and feed.list is not None:
+                    try:
+                        description = lists.describe(feed.list.id)
+                        list_guards(
+                            feed.list.id, feed.list.name, tuple(feed.attributes), description
+                        )
+                    except EtlError as error:
+                        found[f"feed.{feed.name}.list"] = str(error)
+        except EtlError as error:
+            found[f"client.{name}"] = str(error)
+        finally:
+            lists.close()
+    return found

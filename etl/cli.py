@@ -1,0 +1,229 @@
+"""What a user types: commands in, exit codes out. Decides nothing about drops.
+
+0 done, 1 something was rejected, quarantined or held, 2 usage, 69 far side unavailable, 70 bug,
+75 another instance holds the state directory, 78 configuration.
+"""
+
+import getpass
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from etl import __version__, app, show
+from etl.config import Config, load
+from etl.demo import run_demo
+from etl.errors import ConfigError, EtlError
+from etl.guards import RELEASABLE
+from etl.load.quarantine import list_cases, read_report
+from etl.log import configure, install_hooks
+from etl.trial import NoFeed, try_file
+
+cli = typer.Typer(
+    name="etl",
+    help="Keeps Campaign recipient lists equal to the CRM's daily exports.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+quarantine = typer.Typer(help="Cases that wait for ops.", no_args_is_help=True)
+responses = typer.Typer(help="Bounces, unsubscriptions and blocklist.", no_args_is_help=True)
+cli.add_typer(quarantine, name="quarantine")
+cli.add_typer(responses, name="responses")
+
+ConfigPath = Annotated[
+    Path, typer.Option("--config", "-c", envvar="ETL_CONFIG", help="The configuration file.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+Why = Annotated[str, typer.Option("--why", help="The reason, kept in the journal.")]
+DEFAULT = Path("/etc/etl/etl.toml")
+OUT = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+
+
+def _answer(value: Any, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(value, indent=2, default=str))  # noqa: T201 - the answer itself
+    else:
+        show.answer(OUT, value)
+
+
+@cli.command()
+def run(config: ConfigPath = DEFAULT) -> None:
+    """Run the daemon until it is told to stop."""
+    raise typer.Exit(app.run(_loaded(config), once=False))
+
+
+@cli.command()
+def once(config: ConfigPath = DEFAULT) -> None:
+    """Take what is in the inbox through, then end."""
+    raise typer.Exit(app.run(_loaded(config), once=True))
+
+
+@cli.command()
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the folder to look into.")] = False,
+) -> None:
+    """Show the whole path on embedded servers; nothing to set up, nothing leaves this machine."""
+    raise typer.Exit(run_demo(OUT, keep=keep))
+
+
+@cli.command()
+def check(
+    config: ConfigPath = DEFAULT,
+    as_json: AsJson = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask no far side.")] = False,
+) -> None:
+    """Check configuration, schemas, folders and far sides; every problem at once, no change."""
+    loaded = _loaded(config)
+    problems = [
+        {"where": problem.where, "what": problem.what, "hint": problem.hint}
+        for problem in app.check_folders(loaded.settings) + app.check_far_access(loaded)
+    ]
+    code = 78 if problems else 0
+    if not problems and not offline:
+        found = app.check_far_sides(loaded)
+        problems = [{"where": w, "what": t, "hint": ""} for w, t in sorted(found.items())]
+        code = 69 if problems else 0
+    _answer({"problems": problems}, as_json=as_json)
+    raise typer.Exit(code)
+
+
+@cli.command()
+def validate(
+    file: Path,
+    config: ConfigPath = DEFAULT,
+    feed: Annotated[str | None, typer.Option(help="The feed to judge by.")] = None,
+    schema: Annotated[str | None, typer.Option(help="A schema alone, without a feed.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what would happen to this file; no effect, no network."""
+    try:
+        loaded = None if schema else _loaded(config)
+        found = try_file(file, loaded, feed, schema)
+    except NoFeed as error:
+        raise typer.BadParameter(str(error)) from None
+    except OSError as error:
+        raise typer.BadParameter(f"{file}: {error.strerror}") from None
+    _answer(found, as_json=as_json)
+    raise typer.Exit(1 if found["refusal"] or found["rejected"] else 0)
+
+
+@cli.command()
+def status(config: ConfigPath = DEFAULT, as_json: AsJson = False) -> None:
+    """Tell where every batch is and how the daemon is."""
+    journal = app.open_journal(_loaded(config))
+    try:
+        _answer(show.status(journal, datetime.now(UTC)), as_json=as_json)
+    finally:
+        journal.close()
+
+
+@cli.command()
+def release(
+    batch: str,
+    allow: Annotated[list[str], typer.Option("--allow", help="|".join(sorted(RELEASABLE)))],
+    why: Why,
+    config: ConfigPath = DEFAULT,
+) -> None:
+    """Let a batch pass row guards, this once; guards of the world cannot be released."""
+    codes = sorted({code for text in allow for code in text.split(",")})
+    wrong = [code for code in codes if code not in RELEASABLE]
+    if wrong:
+        raise typer.BadParameter(f"{', '.join(wrong)} cannot be released")
+    _ask("release", batch, codes, why, config)
+
+
+@cli.command()
+def discard(batch: str, why: Why, config: ConfigPath = DEFAULT) -> None:
+    """End a batch in CLAIMED or UPLOADED that nobody wants."""
+    _ask("discard", batch, [], why, config)
+
+
+def _ask(verb: str, batch: str | None, codes: list[str], why: str, config: Path) -> None:
+    """Write a request; the daemon takes it at its next scan, or `etl once` when it runs."""
+    journal = app.open_journal(_loaded(config))
+    try:
+        if batch is not None:
+            found = journal.batches.find(batch)
+            if found is None:
+                raise typer.BadParameter(f"there is no batch {batch}")
+            refusal = show.refusal(verb, found)
+            if refusal:
+                raise typer.BadParameter(refusal)
+        number = journal.requests.ask(verb, batch, codes, why, _user(), datetime.now(UTC))
+    finally:
+        journal.close()
+    OUT.print(f"request {number} is written; the daemon takes it at its next scan")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+@quarantine.command("list")
+def quarantine_list(config: ConfigPath = DEFAULT, as_json: AsJson = False) -> None:
+    """List the cases, oldest first."""
+    cases = list_cases(_loaded(config).settings.folders.quarantine)
+    _answer({"cases": [show.case(each) for each in cases]}, as_json=as_json)
+
+
+@quarantine.command("show")
+def quarantine_show(case: str, config: ConfigPath = DEFAULT, as_json: AsJson = False) -> None:
+    """Show one case: what happened, why, what to do."""
+    root = _loaded(config).settings.folders.quarantine
+    found = [each.case for each in list_cases(root) if each.case.startswith(case)]
+    if len(found) != 1:
+        raise typer.BadParameter(f"{len(found)} cases begin with {case}")
+    report = read_report(root / found[0] / "report.json")
+    _answer({**report, "folder": str(root / found[0])}, as_json=as_json)
+
+
+@responses.command("fetch")
+def responses_fetch(config: ConfigPath = DEFAULT) -> None:
+    """Ask the daemon to fetch response data now."""
+    _ask("fetch", None, [], "asked on the command line", config)
+
+
+@responses.command("status")
+def responses_status(config: ConfigPath = DEFAULT, as_json: AsJson = False) -> None:
+    """Tell how fresh the suppression data of every client is."""
+    store = app.open_suppressions(_loaded(config))
+    try:
+        found = [show.client(each, datetime.now(UTC)) for each in store.status()]
+    finally:
+        store.close()
+    _answer({"clients": found}, as_json=as_json)
+
+
+@cli.command()
+def version() -> None:
+    """Print the version."""
+    OUT.print(__version__)
+
+
+def _loaded(path: Path) -> Config:
+    loaded = load(path)
+    app.hide_secrets(loaded)
+    return loaded
+
+
+def main() -> None:
+    """Run a command; every error of ours ends in its exit code and its words, without a trace."""
+    configure(sys.stderr)
+    install_hooks()
+    try:
+        cli()
+    except ConfigError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)  # noqa: T201 - words for people
+        raise SystemExit(error.exit_code) from None
+    except EtlError as error:
+        print(f"{error}\n{error.hint}", file=sys.stderr)  # noqa: T201 - words for people
+        raise SystemExit(error.exit_code) from None

@@ -1,0 +1,131 @@
+"""What the demo shows: the log in short while it runs, the table at the end.
+
+It reads log lines and outcomes and writes to one console; the whole log goes to a file beside.
+"""
+
+import json
+import shlex
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from etl.demo.proof import Outcome
+from etl.guards import RELEASABLE
+from etl.log import Event
+
+WIDTH = 230
+"""Columns where nothing tells the real width: no row of the table is cut or folded."""
+_CHUNKS_BETWEEN = 25
+_QUIET = frozenset({Event.STARTED, Event.SCAN, Event.SETTLED})
+_LEFT_OUT = frozenset({
+    "at", "level", "event", "batch", "feed", "name", "sha256", "seconds", "sentence", "client",
+    "size_bytes",
+})  # fmt: skip
+_COLOURS = {"warning": "yellow", "error": "red", "critical": "bold red"}
+
+
+class Live:
+    """A stream for the log: every line into a file, the telling ones in short to the console."""
+
+    def __init__(self, console: Console, file: TextIO) -> None:
+        self.stopped = False
+        """Whether somebody wanted the run to end early."""
+        self._console = console
+        self._file = file
+        self._names: dict[str, str] = {}
+
+    def write(self, line: str) -> int:
+        """Take one line of JSON."""
+        self._file.write(line)
+        entry: dict[str, Any] = json.loads(line)
+        self.stopped = self.stopped or entry["event"] == Event.STOPPED
+        if "batch" in entry and "name" in entry:
+            self._names[str(entry["batch"])] = str(entry["name"])
+        if self._is_telling(entry):
+            self._console.print(self._short(entry), soft_wrap=True)
+        return len(line)
+
+    def flush(self) -> None:
+        """Flush the file."""
+        self._file.flush()
+
+    @staticmethod
+    def _is_telling(entry: dict[str, Any]) -> bool:
+        if entry["event"] in _QUIET:
+            return False
+        if entry["event"] != Event.CHUNK or entry.get("in_doubt") or entry.get("refused"):
+            return True
+        return int(entry.get("number", 0)) % _CHUNKS_BETWEEN == _CHUNKS_BETWEEN - 1
+
+    def _short(self, entry: dict[str, Any]) -> Text:
+        """Time, whose, what, and the facts that say something."""
+        facts = " ".join(
+            f"{key}={_bare(value)}"
+            for key, value in entry.items()
+            if key not in _LEFT_OUT and value not in (None, {}, [])
+        )
+        who = self._names.get(str(entry.get("batch", "")), str(entry.get("client", "")))
+        style = _COLOURS.get(str(entry["level"]), "")
+        return Text.assemble(
+            (f"{str(entry['at'])[11:19]} ", "dim"), f"{who:<26} ", (f"{entry['event']:<12}", style),
+            (facts, "dim"),
+        )  # fmt: skip
+
+
+def _bare(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def wide(console: Console) -> Console:
+    """The console itself at a terminal; elsewhere one that is wide enough for the table."""
+    if console.is_terminal:
+        return console
+    return Console(file=console.file, width=WIDTH, highlight=False)
+
+
+def show_table(console: Console, outcomes: Sequence[Outcome]) -> None:
+    """One line per drop: what became of it, where to look, and whether that was expected."""
+    table = Table(title="What became of every drop")
+    table.add_column("")
+    table.add_column("day", justify="right")
+    for name in ("drop", "what it is", "fate"):
+        table.add_column(name, overflow="fold")
+    for name in ("rows read", "accepted", "rejected", "suppressed"):
+        table.add_column(name, justify="right")
+    table.add_column("uploaded as", overflow="fold")
+    table.add_column("list count", justify="right")
+    table.add_column("where to look", overflow="fold")
+    for outcome in outcomes:
+        check = outcome.receipt.get("check") or {}
+        fate = str(outcome.receipt.get("fate", "no receipt"))
+        code = (outcome.receipt.get("reason") or {}).get("code")
+        numbers = (check.get(key) for key in ("rows_read", "accepted", "rejected", "suppressed"))
+        table.add_row(
+            Text("✗", "bold red") if outcome.differences else Text("✓", "green"),
+            str(outcome.drop.day),
+            outcome.drop.name,
+            outcome.drop.what,
+            f"{fate}: {code}" if code else fate,
+            *("-" if number is None else str(number) for number in numbers),
+            (outcome.receipt.get("upload") or {}).get("name", "-"),
+            "-" if outcome.list_count is None else str(outcome.list_count),
+            outcome.where,
+        )
+    console.print(table)
+
+
+def show_releases(console: Console, outcomes: Sequence[Outcome], config_file: str) -> None:
+    """For every drop a guard of rows holds: the command that would let it go."""
+    held = [each for each in outcomes if (each.receipt.get("held") or {}).get("code") in RELEASABLE]
+    if held:
+        console.print("\nHeld until somebody looks. Where the drop is right after all:")
+    for each in held:
+        words = [
+            "etl", "release", str(each.receipt["batch"]), "--allow",
+            str(each.receipt["held"]["code"]), "--why", "checked with the CRM",
+            "--config", config_file,
+        ]  # fmt: skip
+        console.print(f"  {shlex.join(words)}", soft_wrap=True, markup=False)

@@ -1,0 +1,140 @@
+"""Who carried an address: entities and consents of every decoded drop, by keyed hash.
+
+It keeps, per feed and address, what the newest drop with that address said. An address that later
+drops lack stays for as long as Campaign may still report an event of its last mailing. It never
+stores an address, and opens no transaction: its caller's holds it.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from etl.extract.keyed import StoreKey, entity_text
+
+# Campaign reports events for 30 days after a dispatch, plus its own delay and our time away.
+KEPT_DAYS = 60
+COLUMNS = ("address", "entity_type", "entity_id", "opt_in_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """An entity that carried an address, with the consent it was last delivered under."""
+
+    entity_type: str
+    entity_id: str
+    opt_in_id: str
+
+
+def remember(
+    connection: sqlite3.Connection,
+    keys: Sequence[StoreKey],
+    feed_batch: tuple[str, str, str],
+    rows: pl.DataFrame,
+    at: datetime,
+) -> None:
+    """Put a drop's carriers in place of what earlier drops of the feed said of its addresses.
+
+    `feed_batch` is client, feed and batch id; a batch that was remembered already is skipped.
+    """
+    client, feed, batch = feed_batch
+    last = connection.execute(
+        "SELECT batch FROM carrier_feeds WHERE client = ? AND feed = ? AND key_id = ?",
+        (client, feed, keys[0].id),
+    ).fetchone()
+    if last is not None and last[0] == batch:
+        return  # the same drop, checked once more after a crash or a wait
+    seen = int(at.timestamp())
+    rows = rows.select(COLUMNS).fill_null("").filter(pl.col("address") != "")
+    addresses = rows["address"].unique().to_list()
+    connection.execute(
+        "INSERT INTO carrier_feeds (client, feed, key_id, batch) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET batch = excluded.batch",
+        (client, feed, keys[0].id, batch),
+    )
+    feeds = dict(
+        connection.execute(
+            "SELECT key_id, id FROM carrier_feeds WHERE client = ? AND feed = ?", (client, feed)
+        ).fetchall()
+    )
+    for key in keys:
+        if key.id in feeds:
+            connection.executemany(
+                "DELETE FROM carriers WHERE feed = ? AND key = ?",
+                ((feeds[key.id], tag) for tag in sorted(map(key.tag, addresses))),
+            )
+    oldest = int((at - timedelta(days=KEPT_DAYS)).timestamp())
+    for number in feeds.values():
+        connection.execute("DELETE FROM carriers WHERE feed = ? AND seen < ?", (number, oldest))
+    ours = feeds[keys[0].id]
+    # In the order of the table's own tree, so that pages fill one after the other.
+    tagged = sorted((keys[0].tag(row[0]), *row[1:]) for row in rows.iter_rows())
+    connection.executemany(
+        "INSERT OR IGNORE INTO carriers VALUES (?, ?, ?, ?, ?, ?)",
+        ((ours, *row, seen) for row in tagged),
+    )
+
+
+def of_address(
+    connection: sqlite3.Connection, keys: Sequence[StoreKey], client: str, folded: str
+) -> list[Carrier]:
+    """Every entity that last carried the address; of several consents that of the newest drop."""
+    found: list[tuple[int, Carrier]] = []
+    at_hand = {key.id: key for key in keys}
+    for number, key_id in connection.execute(
+        "SELECT id, key_id FROM carrier_feeds WHERE client = ?", (client,)
+    ).fetchall():
+        if key_id in at_hand:
+            found += [
+                (seen, Carrier(*cells))
+                for seen, *cells in connection.execute(
+                    "SELECT seen, entity_type, entity_id, opt_in_id FROM carriers"
+                    " WHERE feed = ? AND key = ?",
+                    (number, at_hand[key_id].tag(folded)),
+                )
+            ]
+    return _newest(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What is known of an entity: its carriers, and its addresses as (key id, keyed hash)."""
+
+    by: list[Carrier]
+    addresses: list[tuple[str, bytes]]
+
+
+def of_entities(
+    connection: sqlite3.Connection, client: str, entities: Iterable[str]
+) -> Mapping[str, Carried]:
+    """Look `entity-type:entity-id` texts of a client up, all in one pass; the unknown are left out.
+
+    Upper and lower case are one, for Campaign may not keep the case of a recipient id.
+    """
+    wanted = {entity.lower() for entity in entities}
+    found: dict[str, list[tuple[int, Carrier]]] = {}
+    addresses: dict[str, set[tuple[str, bytes]]] = {}
+    if wanted:
+        for key_id, tag, seen, *cells in connection.execute(
+            "SELECT f.key_id, c.key, c.seen, c.entity_type, c.entity_id, c.opt_in_id"
+            " FROM carriers c JOIN carrier_feeds f ON f.id = c.feed WHERE f.client = ?",
+            (client,),
+        ):
+            entity = entity_text(cells[0], cells[1]).lower()
+            if entity in wanted:
+                found.setdefault(entity, []).append((seen, Carrier(*cells)))
+                addresses.setdefault(entity, set()).add((key_id, tag))
+    return {
+        entity: Carried(_newest(several), sorted(addresses[entity]))
+        for entity, several in found.items()
+    }
+
+
+def _newest(found: Iterable[tuple[int, Carrier]]) -> list[Carrier]:
+    """One carrier per entity, the one of the newest drop, in a fixed order."""
+    kept: dict[tuple[str, str], Carrier] = {}
+    for _, carrier in sorted(found, key=lambda each: (each[0], each[1].opt_in_id)):
+        kept[carrier.entity_type, carrier.entity_id] = carrier
+    return [kept[entity] for entity in sorted(kept)]

@@ -1,0 +1,293 @@
+"""The suppression store: who must not be mailed, per Campaign client, and what the CRM is owed.
+
+It holds people as keyed hashes (addresses in the clear wait in the outbox only) and asks nobody:
+what Campaign said is brought to it. Whatever belongs together is one transaction.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+
+from etl.extract import carriers, entries
+from etl.extract.carriers import Carried, Carrier
+from etl.extract.entries import ADDRESS, ENTITY, Fact, Tagged
+from etl.extract.keyed import StoreKey, entity_text, folded_address
+from etl.extract.learned import (
+    BLOCKLIST,
+    BOUNCES,
+    KIND_OF,
+    UNSUBSCRIPTIONS,
+    Blocklist,
+    ClientStatus,
+    Event,
+    Found,
+    Freshness,
+    IdRule,
+    Kind,
+    iso,
+)
+from etl.extract.outbox_rows import OutboxRows
+from etl.extract.store_file import StoreFile, open_file
+from etl.ports import Stream, Window
+
+__all__ = [
+    "Blocklist", "ClientStatus", "Event", "Found", "Freshness", "IdRule", "Kind", "StoreKey",
+    "SuppressionStore", "open_store",
+]  # fmt: skip
+
+_SCHEMA = {"key": pl.String, "kind": pl.String, "source": pl.String, "about": pl.String}
+_BLOCK_ROWS = 100_000
+
+
+def open_store(
+    path: Path, keys: Sequence[StoreKey], *, read_only: bool = False
+) -> "SuppressionStore":
+    """Open `suppressions.sqlite3`; new rows are made with the first key, all serve look-ups.
+
+    Raises ConfigError (`store-key`) for another key, Mismatch (`store-damaged`) for a store that
+    is damaged or newer than this release.
+    """
+    return SuppressionStore(open_file(path, keys, read_only=read_only), keys)
+
+
+class SuppressionStore:
+    """The store of one state directory, for all clients of its configuration."""
+
+    def __init__(self, file: StoreFile, keys: Sequence[StoreKey]) -> None:
+        self._file = file
+        self.keys = tuple(keys)
+        self.outbox = OutboxRows(file)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def entries(self, client: str) -> pl.DataFrame:
+        """Every suppressed key of a client: `key` (32 hex digits), `kind`, `source`, `about`."""
+        parts = [pl.DataFrame(schema=_SCHEMA)]
+        with self._file.read() as connection:
+            for kind, source, about, keys in entries.suppressing(connection, client, _BLOCK_ROWS):
+                said = {"kind": pl.lit(kind), "source": pl.lit(source), "about": pl.lit(about)}
+                parts.append(pl.DataFrame({"key": keys}).with_columns(**said))
+        return pl.concat(parts)
+
+    def patterns(self, client: str) -> list[str]:
+        """The client's blocklist entries with wildcards, as Campaign writes them."""
+        with self._file.read() as connection:
+            rows = connection.execute(
+                "SELECT pattern FROM patterns WHERE client = ? ORDER BY pattern", (client,)
+            ).fetchall()
+        return [pattern for (pattern,) in rows]
+
+    def remember_carriers(
+        self, client: str, feed: str, batch: str, rows: pl.DataFrame, at: datetime | None = None
+    ) -> None:
+        """Note who carries which address by a decoded drop; once per batch.
+
+        `rows` has the columns address (normalised), entity_type, entity_id, opt_in_id, all text.
+        """
+        with self._file.write() as connection:
+            feed_batch = (client, feed, batch)
+            carriers.remember(connection, self.keys, feed_batch, rows, at or datetime.now(UTC))
+
+    def add_found(self, client: str, found: Iterable[Found]) -> int:
+        """Take in finds, once per address, kind and source; return how many were new."""
+        new = 0
+        key = self.keys[0]
+        with self._file.write() as connection:
+            for find in found:
+                folded = folded_address(find.address)
+                if entries.known(connection, self.keys, client, find, folded):
+                    continue
+                carried_by = carriers.of_address(connection, self.keys, client, folded)
+                fact = Fact(
+                    kind=find.kind,
+                    source=find.source,
+                    recipient_id=find.recipient_id or find.address,
+                    time=iso(find.at),
+                    mailing_id="",
+                    people=entries.people_of(key, find.kind, folded, carried_by),
+                    carried_by=carried_by,
+                )
+                entries.learn(connection, client, fact, find.at)
+                new += 1
+        return new
+
+    def read_until(self, client: str, stream: Stream) -> int | None:
+        """Where the last committed window of a stream ended (ms), None before the first."""
+        with self._file.read() as connection:
+            row = connection.execute(
+                "SELECT until_ms FROM cursors WHERE client = ? AND stream = ?",
+                (client, stream.value),
+            ).fetchone()
+        return None if row is None else int(row[0])
+
+    def commit_window(
+        self,
+        client: str,
+        stream: Stream,
+        window: Window,
+        events: Sequence[Event],
+        *,
+        id_rule: IdRule,
+        at: datetime,
+    ) -> int:
+        """Take in a whole window and move the stream's cursor, together; return the new events.
+
+        A row is a repetition only if an equal one was first seen in a window that reaches into
+        this one; the export file of any other lies before this window's start.
+        """
+        new = 0
+        with self._file.write() as connection:
+            connection.execute(
+                "DELETE FROM seen WHERE client = ? AND stream = ? AND until_ms <= ?",
+                (client, stream.value, window.since_ms),
+            )
+            carried: Mapping[str, Carried] = {}
+            if id_rule == "entity":
+                ids = (event.recipient_id.strip() for event in events)
+                carried = carriers.of_entities(connection, client, ids)
+            for event in events:
+                fresh = connection.execute(
+                    "INSERT OR IGNORE INTO seen VALUES (?, ?, ?, ?)",
+                    (client, stream.value, event.digest, window.until_ms),
+                ).rowcount
+                if fresh:
+                    new += 1
+                    people, carried_by = (
+                        self._by_address(connection, client, KIND_OF[stream], event)
+                        if id_rule == "email"
+                        else self._by_entity(KIND_OF[stream], event, carried)
+                    )
+                    fact = Fact(
+                        kind=KIND_OF[stream],
+                        source=stream.value,
+                        recipient_id=event.recipient_id,
+                        time=event.time,
+                        mailing_id=event.mailing_id,
+                        people=people,
+                        carried_by=carried_by,
+                    )
+                    entries.learn(connection, client, fact, at)
+            connection.execute(
+                "INSERT INTO cursors VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
+                " SET until_ms = max(until_ms, excluded.until_ms)",
+                (client, stream.value, window.until_ms),
+            )
+        return new
+
+    def _by_address(
+        self, connection: sqlite3.Connection, client: str, kind: Kind, event: Event
+    ) -> tuple[list[Tagged], list[Carrier]]:
+        """Whom an event of an address suppresses, and who carried the address."""
+        folded = folded_address(event.recipient_id)
+        carried_by = carriers.of_address(connection, self.keys, client, folded)
+        return entries.people_of(self.keys[0], kind, folded, carried_by), carried_by
+
+    def _by_entity(
+        self, kind: Kind, event: Event, carried: Mapping[str, Carried]
+    ) -> tuple[list[Tagged], list[Carrier]]:
+        """Whom an event of an entity suppresses: it, and the addresses it is known to carry."""
+        key = self.keys[0]
+        entity = event.recipient_id.strip()
+        entity_type, _, entity_id = entity.partition(":")
+        there = carried.get(entity.lower())
+        carried_by = there.by if there else [Carrier(entity_type, entity_id, "")]
+        people = [Tagged(*address, ADDRESS) for address in (there.addresses if there else ())]
+        if kind == "unsubscribed" or not people:
+            texts = {
+                entity,
+                *(entity_text(each.entity_type, each.entity_id) for each in carried_by),
+            }
+            people += [Tagged(key.id, key.tag(text), ENTITY) for text in sorted(texts)]
+        return people, carried_by
+
+    def replace_blocklist(
+        self, client: str, written: Iterable[str], *, at: datetime, max_shrink: float = 0.5
+    ) -> Blocklist:
+        """Put a fetched blocklist in place of the last one, unless it has shrunk beyond the bound.
+
+        Then the old entries stand and the shrink is remembered until a later fetch, or a higher
+        bound, lets a list through. `at` is a time before the list was asked for.
+        """
+        distinct = {entry.strip() for entry in written} - {""}
+        with self._file.write() as connection:
+            row = connection.execute(
+                "SELECT kept FROM blocklists WHERE client = ?", (client,)
+            ).fetchone()
+            before = None if row is None else int(row[0])
+            shrunk = before is not None and len(distinct) < before * (1 - max_shrink)
+            kept = before if shrunk else len(distinct)
+            connection.execute(
+                "INSERT INTO blocklists VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
+                " SET kept = excluded.kept, given = excluded.given, at = excluded.at",
+                (client, kept, len(distinct), at.isoformat()),
+            )
+            if not shrunk:
+                entries.replace_blocklist(connection, self.keys[0], client, distinct, at)
+        return Blocklist(before, len(distinct), shrunk)
+
+    def complete_fetch(self, client: str, at: datetime) -> None:
+        """Note that a fetch of every source is in the store; `at` is when it began."""
+        with self._file.write() as connection:
+            fresh = _freshness(connection, client)
+            connection.execute(
+                "INSERT INTO fetches (client, completed_at, blocklist_entries, entries)"
+                " VALUES (?, ?, ?, ?)",
+                (client, at.isoformat(), fresh.blocklist_entries, fresh.entries),
+            )
+
+    def freshness(self, client: str) -> Freshness:
+        """How old, how large and how whole the knowledge of a client is."""
+        with self._file.read() as connection:
+            return _freshness(connection, client)
+
+    def status(self) -> list[ClientStatus]:
+        """Every client the store knows of."""
+        with self._file.read() as connection:
+            cursors = connection.execute("SELECT client, stream, until_ms FROM cursors").fetchall()
+            waiting = connection.execute(
+                "SELECT client, file, count(*) FROM outbox GROUP BY client, file"
+            ).fetchall()
+            clients = connection.execute(
+                "SELECT client FROM cursors UNION SELECT client FROM origins"
+                " UNION SELECT client FROM blocklists UNION SELECT client FROM outbox ORDER BY 1"
+            ).fetchall()
+            return [
+                ClientStatus(
+                    client,
+                    _freshness(connection, client),
+                    {
+                        Stream(stream): datetime.fromtimestamp(until_ms / 1000, UTC)
+                        for name, stream, until_ms in cursors
+                        if name == client
+                    },
+                    {BOUNCES: 0, UNSUBSCRIPTIONS: 0}
+                    | {file: rows for name, file, rows in waiting if name == client},
+                )
+                for (client,) in clients
+            ]
+
+
+def _freshness(connection: sqlite3.Connection, client: str) -> Freshness:
+    """Read a client's freshness inside a transaction."""
+    completed = connection.execute(
+        "SELECT completed_at FROM fetches WHERE client = ? ORDER BY id DESC LIMIT 1", (client,)
+    ).fetchone()
+    kept, given = connection.execute(
+        "SELECT kept, given FROM blocklists WHERE client = ?", (client,)
+    ).fetchone() or (0, 0)
+    learned = connection.execute(
+        "SELECT count(*) FROM entries e JOIN origins o ON o.id = e.origin"
+        " WHERE o.client = ? AND o.source <> ?",
+        (client, BLOCKLIST),
+    ).fetchone()[0]
+    return Freshness(
+        completed_at=None if completed is None else datetime.fromisoformat(completed[0]),
+        entries=int(learned),
+        blocklist_entries=int(given),
+        shrunk_from=int(kept) if kept != given else None,
+    )

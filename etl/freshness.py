@@ -1,0 +1,53 @@
+"""Response data before a transfer: fetched into the store, then handed to the CRM as files.
+
+Whether what is there is fresh enough is the guards' question, not this module's.
+"""
+
+from etl.extract.responses import ClientPlan, fetch
+from etl.load.outbox import Form, hand_over
+from etl.log import Event, log
+from etl.world import World
+
+
+def refresh(world: World, client: str) -> None:
+    """Fetch a client's response data and blocklist.
+
+    A source that fails is told in the log and leaves the data as old as it was.
+    """
+    report = fetch(client_plan(world, client), world.campaigns[client].responses, world.store,
+                   world.clock)  # fmt: skip
+    for source, error in report.failures.items():
+        log(Event.FAR_SIDE, client=client, source=source, code=error.code, sentence=error.sentence)
+    for stream, found in report.streams.items():
+        if found.lost_hours:
+            log(Event.ALARM, client=client, source=stream.value, lost_hours=found.lost_hours)
+    if report.blocklist is not None and report.blocklist.shrunk:
+        log(Event.ALARM, client=client, code="suppression-shrunk",
+            before=report.blocklist.before, now=report.blocklist.given)  # fmt: skip
+    log(Event.FETCHED, client=client, complete=report.complete, new_events=report.new_events)
+
+
+def hand_over_now(world: World, client: str) -> None:
+    """Write what waits for the CRM.
+
+    FarSideUnavailable when its folder cannot be written: then there is no transfer either.
+    """
+    table = world.config.settings.responses
+    form = Form(table.delimiter, table.empty)
+    for file in hand_over(client, world.store.outbox, world.crm, world.clock.wall(), form):
+        log(Event.HANDED_OVER, client=client, file=file.name)
+
+
+def client_plan(world: World, client: str) -> ClientPlan:
+    """How a client's response data is read."""
+    settings = world.config.settings
+    table = settings.client[client]
+    rules = {feed.recipient.id for feed in settings.feed if feed.client == client}
+    return ClientPlan(
+        name=client,
+        id_rule="entity" if rules == {"entity"} else "email",
+        lifetime_days=table.lifetime_days,
+        overlap_hours=table.overlap_hours,
+        layouts={stream: tuple(columns) for stream, columns in table.layouts.items()},
+        max_shrink=settings.suppression.max_shrink,
+    )

@@ -1,0 +1,26 @@
+"""The journal: intents before every effect outside this process, acknowledgements after it.
+
+It holds no personal data: batches, places, counts, row numbers, Campaign's codes.
+"""
+
+from pathlib import Path
+
+from etl.journal.batches import Batches
+from etl.journal.database import Database
+from etl.journal.refills import Refills
+from etl.journal.requests import Requests
+
+
+class Journal:
+    """The journal of one state directory (`journal.sqlite3`)."""
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        """Open it, making it when it is not there; Mismatch when it is damaged or newer."""
+        self._database = Database(path, read_only=read_only)
+        self.batches = Batches(self._database)
+        self.refills = Refills(self._database, self.batches)
+        self.requests = Requests(self._database)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._database.close()

@@ -1,0 +1,265 @@
+"""The CRM's files: what waits in the outbox becomes `bounces-….csv` and `unsubscriptions-….csv`.
+
+Every row is handed over exactly once, whenever the machine dies. The final name is never asked for,
+because the CRM may have taken the file away already: that the temporary one is gone tells it.
+"""
+
+import contextlib
+import csv
+import errno
+import io
+import re
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, Protocol, TypeVar
+
+from etl.durable import fsync_folder, move, write_file
+from etl.errors import FarSideUnavailable
+
+FILES = ("bounces", "unsubscriptions")
+COLUMNS = (
+    "recipient-id", "entity-type", "entity-id", "opt-in-id", "derived", "media-type", "kind",
+    "source", "time", "mailing-id",
+)  # fmt: skip
+BLOCK_ROWS = 1000
+
+
+class Row(Protocol):
+    """One line for the CRM."""
+
+    @property
+    def recipient_id(self) -> str:
+        """Campaign's key of the person, as Campaign or the drop wrote it."""
+
+    @property
+    def entity_type(self) -> str:
+        """Kind of CRM record; empty when nobody is known to carry the address."""
+
+    @property
+    def entity_id(self) -> str:
+        """The CRM's id of the record."""
+
+    @property
+    def opt_in_id(self) -> str:
+        """The consent; empty for a bounce, which concerns the address."""
+
+    @property
+    def derived(self) -> str:
+        """`yes` where the consent is that of the last delivered row, not Campaign's word."""
+
+    @property
+    def media_type(self) -> str:
+        """The channel."""
+
+    @property
+    def kind(self) -> str:
+        """`bounced`, `unsubscribed` or `blocklisted`."""
+
+    @property
+    def source(self) -> str:
+        """Who said so: a stream's method, `live-check`, or a code of addAll3."""
+
+    @property
+    def time(self) -> str:
+        """When it happened, ISO 8601 in UTC; empty where Campaign does not say."""
+
+    @property
+    def mailing_id(self) -> str:
+        """The mailing it came from, if Campaign says."""
+
+
+class Handover(Protocol):
+    """An intent that stands: certain rows go into the file of a certain name."""
+
+    @property
+    def file(self) -> str:
+        """Which of FILES."""
+
+    @property
+    def name(self) -> str:
+        """The final name."""
+
+    @property
+    def temporary(self) -> str:
+        """The name while it is written."""
+
+    @property
+    def renaming(self) -> bool:
+        """Whether the temporary file was complete and durable, so that a rename may have been."""
+
+
+H = TypeVar("H", bound=Handover)
+
+
+class Outbox(Protocol[H]):
+    """What waits for the CRM, and the memory of handing it over."""
+
+    def waiting(self, client: str, file: str) -> int:
+        """How many rows wait."""
+
+    def open_handovers(self, client: str) -> Sequence[H]:
+        """Intents that were not acknowledged."""
+
+    def begin(self, client: str, file: str, name: str, temporary: str, at: datetime) -> H:
+        """Note the intent to hand over the rows there are now."""
+
+    def rows(self, handover: H) -> Iterable[Row]:
+        """The intent's rows, always the same ones."""
+
+    def renaming(self, handover: H) -> None:
+        """Note that the temporary file is complete and durable."""
+
+    def acknowledge(self, handover: H) -> None:
+        """Forget the intent and its rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class CrmFolder:
+    """The folder the CRM reads, known again by its identity and not by its path."""
+
+    path: Path
+    device: int
+    inode: int
+
+    @classmethod
+    def at(cls, path: Path) -> "CrmFolder":
+        """Take the folder that is at a path now for the right one."""
+        found = path.stat()
+        return cls(path, found.st_dev, found.st_ino)
+
+    def check(self) -> None:
+        """Raise FarSideUnavailable(`folder-lost`) when another folder is there, or none."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != (self.device, self.inode):
+            raise FarSideUnavailable("folder-lost", folder=self.path.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How the files are written."""
+
+    delimiter: str = ";"
+    empty: Literal["header", "none"] = "header"
+    """What a hand-over without rows gives: a file with the header alone, or no file."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """A file that the CRM has now."""
+
+    file: str
+    name: str
+
+
+def hand_over(
+    client: str, outbox: Outbox[H], folder: CrmFolder, at: datetime, form: Form | None = None
+) -> list[HandedOver]:
+    """Finish what was begun, then write what waits; return the files that are there now.
+
+    Raises FarSideUnavailable (`folder-lost`, `disk-error`); what was begun is finished next time.
+    """
+    form = form or Form()
+    with _disk_errors():
+        begun = list(outbox.open_handovers(client))
+        _tidy(folder, begun, client)
+        done = [_finish(outbox, folder, handover, form) for handover in begun]
+        already = {each.file for each in done}
+        for file in FILES:
+            if outbox.waiting(client, file) or (form.empty == "header" and file not in already):
+                name = _new_name(folder, file, client, at)
+                handover = outbox.begin(client, file, name, f".{name}.tmp", at)
+                done.append(_finish(outbox, folder, handover, form))
+    return done
+
+
+def _finish(outbox: Outbox[H], folder: CrmFolder, handover: H, form: Form) -> HandedOver:
+    """Bring an intent to its end from wherever it stands.
+
+    The witness is a file beside the temporary one: while it is there, this is the folder in which
+    the temporary file was. An empty mount point has neither, and proves nothing.
+    """
+    folder.check()
+    temporary = folder.path / handover.temporary
+    witness = folder.path / _witness(handover)
+    if not handover.renaming:
+        write_file(temporary, _csv(outbox.rows(handover), form.delimiter))
+        write_file(witness, b"")
+        folder.check()
+        outbox.renaming(handover)
+    elif not witness.exists():
+        raise FarSideUnavailable("folder-lost", folder=folder.path.name)
+    if temporary.exists():
+        move(temporary, folder.path / handover.name)
+    else:
+        fsync_folder(folder.path)
+    folder.check()
+    outbox.acknowledge(handover)
+    witness.unlink(missing_ok=True)
+    return HandedOver(handover.file, handover.name)
+
+
+def _tidy(folder: CrmFolder, begun: Sequence[Handover], client: str) -> None:
+    """Take away what hand-overs that were acknowledged, or never noted, left behind."""
+    folder.check()
+    needed = {_witness(each) for each in begun} | {each.temporary for each in begun}
+    ours = re.compile(
+        rf"\.+(?:{'|'.join(FILES)})-{re.escape(_safe(client))}-\d{{8}}T\d{{6}}Z-[0-9a-f]{{4}}\.csv"
+        r"\.(?:tmp|witness)(?:\.partial)?"
+    )
+    for path in folder.path.iterdir():
+        if ours.fullmatch(path.name) and path.name not in needed:
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+
+
+def _witness(handover: Handover) -> str:
+    return f".{handover.name}.witness"
+
+
+def _new_name(folder: CrmFolder, file: str, client: str, at: datetime) -> str:
+    """A name that no file in the folder has."""
+    while True:
+        moment = f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+        name = f"{file}-{_safe(client)}-{moment}-{secrets.token_hex(2)}.csv"
+        if not (folder.path / name).exists():
+            return name
+
+
+def _safe(client: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "_", client)
+
+
+def _csv(rows: Iterable[Row], delimiter: str) -> Iterator[bytes]:
+    """Header and rows as RFC 4180 has them, in UTF-8, a block at a time."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=delimiter, lineterminator="\r\n")
+    writer.writerow(COLUMNS)
+    for number, row in enumerate(rows, 1):
+        writer.writerow(
+            (
+                row.recipient_id, row.entity_type, row.entity_id, row.opt_in_id, row.derived,
+                row.media_type, row.kind, row.source, row.time, row.mailing_id,
+            )
+        )  # fmt: skip
+        if number % BLOCK_ROWS == 0:
+            yield text.getvalue().encode()
+            text.seek(0)
+            text.truncate()
+    yield text.getvalue().encode()
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """Turn the folder's errors into ours; a share that fails may be back later."""
+    try:
+        yield
+    except OSError as error:
+        detail = errno.errorcode.get(error.errno or 0, type(error).__name__)
+        raise FarSideUnavailable("disk-error", detail=detail) from None

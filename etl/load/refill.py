@@ -1,0 +1,322 @@
+"""The refill of one recipient list: clear, then addAll3 chunk by chunk, then proof.
+
+Nothing here is cleared before the full replacement is durable; after clear there is only forward.
+Every effect has its intent in the journal before and its answer after, so a refill that was cut
+off anywhere is taken up by this same code, which asks the list what the journal cannot know.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import polars as pl
+
+from etl.batch import Batch, Place
+from etl.errors import FarSideRefused, FarSideUnavailable, Mismatch
+from etl.journal import Journal
+from etl.journal.refills import Call, Round
+from etl.load.ledger import (
+    ADDRESS_REFUSED,
+    ALREADY,
+    BLOCKLISTED,
+    BOUNCED,
+    FAILED,
+    FILTERED,
+    INSERTED,
+    LATE,
+    POISONED,
+    UNSUBSCRIBED,
+    Ledger,
+)
+from etl.log import Event, log
+from etl.ports import Clock, RecipientList, Recipients
+
+Kind = Literal["bounced", "unsubscribed", "blocklisted"]
+FURTHER_CLEARS = 2
+SUPPRESSION_CODES: dict[int, Kind] = {
+    UNSUBSCRIBED: "unsubscribed",
+    BLOCKLISTED: "blocklisted",
+    BOUNCED: "bounced",
+}
+REFUSAL_CODES = (ADDRESS_REFUSED, FILTERED, FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class RefillPlan:
+    """Which list, filled how."""
+
+    list_id: int
+    attributes: tuple[str, ...]
+    chunk_rows: int
+    max_shrink: float
+    poisoned_limit: int
+    """More rows than this that fail alone, and the refill is held instead."""
+    believe_after_seconds: float
+    """getCount may lag: a mismatch is believed only after this long."""
+    pauses: tuple[float, ...]
+    """Seconds between the tries of one run, while Campaign does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A refill that is complete and proved."""
+
+    sent: int
+    listed: int
+    suppressed_late: int
+    refused: Mapping[str, int]
+    poisoned: int
+    count: int
+    clears: int
+    purged: int
+    refused_rows: Mapping[int, int] = field(repr=False)
+    """Staged row -> code 1, 6 or 7."""
+    poisoned_rows: Mapping[int, str] = field(repr=False)
+    """Staged row -> Campaign's redacted words."""
+    suppressed_rows: Mapping[int, int] = field(repr=False)
+    """Staged row -> code 2, 3 or 4."""
+
+
+@dataclass(slots=True)
+class Refill:
+    """One batch's refill. `run` may be called again after any error and after any crash."""
+
+    batch: Batch
+    staged: pl.DataFrame = field(repr=False)
+    """row, recipient_id, address, attribute:NAME …, in the order they are sent."""
+    plan: RefillPlan
+    campaign: RecipientList
+    journal: Journal
+    clock: Clock
+    suppressed_now: Callable[[Sequence[int]], Mapping[int, str]]
+    """Which of these staged rows the store or Campaign itself would not mail now, with the kind."""
+    guards: Callable[[int | None], None]
+    """Raise GuardTripped unless this list may be cleared now; row guards too, given the rows."""
+    elders: Callable[[], Sequence[Batch]]
+    """Older batches of the list, which end when this one begins."""
+
+    def run(self) -> Outcome:
+        """Refill the list and prove it; any error of ours means: held where it is, run again."""
+        for pause in (*self.plan.pauses, None):
+            resumed = self.batch.place is Place.REFILLING
+            try:
+                if not resumed:
+                    self._begin()
+                return self._forward(resumed=resumed)
+            except FarSideUnavailable as error:
+                log(Event.FAR_SIDE, batch=self.batch.id, code=error.code, in_doubt=error.in_doubt)
+                if pause is None:
+                    raise
+                self.clock.sleep(pause)
+        raise AssertionError("unreachable")
+
+    def _begin(self) -> None:
+        rows = list(range(self.staged.height))
+        late = self.suppressed_now(rows)
+        self.journal.refills.add_late(self.batch, late)
+        gone = len(self.journal.refills.late(self.batch))
+        self.guards(self.staged.height - gone)
+        self.batch = self.journal.refills.begin(self.batch, self.elders(), self.clock.wall())
+        log(Event.PLACE, batch=self.batch.id, place=self.batch.place)
+
+    def _forward(self, *, resumed: bool) -> Outcome:
+        while True:
+            under_way = self._round()
+            ledger = self._ledger(under_way)
+            if resumed:
+                self._suppress_again(ledger)
+                self.guards(None)
+            self._clear(under_way, in_doubt=resumed)
+            if self._add(under_way, ledger):
+                outcome = self._prove(ledger)
+                if outcome is not None:
+                    return outcome
+            self._clear_again(ledger)
+            resumed = True
+
+    def _round(self) -> Round:
+        under_way = self.journal.refills.round(self.batch)
+        if under_way is None:
+            raise RuntimeError("a refilling batch has no round")
+        return under_way
+
+    def _ledger(self, under_way: Round) -> Ledger:
+        refills = self.journal.refills
+        return Ledger(
+            self.staged.height,
+            refills.late(self.batch),
+            refills.poisoned(self.batch),
+            refills.calls(self.batch, under_way.number),
+        )
+
+    def _suppress_again(self, ledger: Ledger) -> None:
+        unsent = ledger.unsent()
+        late = self.suppressed_now(unsent) if unsent else {}
+        if late:
+            self.journal.refills.add_late(self.batch, late)
+            ledger.leave_out(late)
+
+    # --- clear -------------------------------------------------------------------------------
+
+    def _clear(self, under_way: Round, *, in_doubt: bool) -> None:
+        if under_way.acknowledged:
+            return
+        # A clear whose answer was lost is proved by an empty list; nothing was added since.
+        if not (in_doubt and self.campaign.count(self.plan.list_id) == 0):
+            log(Event.CLEAR, batch=self.batch.id, list_id=self.plan.list_id,
+                round=under_way.number)  # fmt: skip
+            self.campaign.clear(self.plan.list_id)
+        self.journal.refills.cleared(self.batch, under_way.number, self.clock.wall())
+
+    def _clear_again(self, ledger: Ledger) -> None:
+        clears, counted = self.journal.refills.clears(self.batch)
+        low, high = ledger.window()
+        count = self.campaign.count(self.plan.list_id)
+        facts: dict[str, int] = {"count": count, "low": low, "high": high, "clears": clears - 1}
+        if counted >= FURTHER_CLEARS:
+            raise Mismatch("list-mismatch", **facts)
+        log(Event.ALARM, batch=self.batch.id, code="list-mismatch", facts=facts)
+        self.journal.refills.intend_clear(self.batch, counted=True, at=self.clock.wall())
+
+    # --- add ---------------------------------------------------------------------------------
+
+    def _add(self, under_way: Round, ledger: Ledger) -> bool:
+        """Send every row that is due; False when the list is not what it should be by now."""
+        if ledger.open is not None and not self._settle_doubt(under_way, ledger):
+            return False
+        while spans := list(ledger.todo(self.plan.chunk_rows)):
+            for span in spans:
+                self._send_span(under_way, ledger, span)
+        return True
+
+    def _settle_doubt(self, under_way: Round, ledger: Ledger) -> bool:
+        """One call's answer is lost: by the count, send its rows again, or clear again."""
+        doubtful = ledger.open
+        assert doubtful is not None  # noqa: S101 - asked by the caller
+        low, high = ledger.window()
+        count = self._count_within(low, high + len(doubtful.rows))
+        log(Event.CHUNK, batch=self.batch.id, number=doubtful.number, in_doubt=True, count=count)
+        if not low <= count <= high + len(doubtful.rows):
+            return False
+        self._answered(under_way, ledger, doubtful, None)
+        return True
+
+    def _send_span(self, under_way: Round, ledger: Ledger, span: tuple[int, int]) -> None:
+        """Send the due rows of a span; a call refused as a whole is halved to find the row."""
+        waiting = [span]
+        while waiting:
+            self.clock.sleep(0)
+            first, last = waiting.pop()
+            rows = [row for row in range(first, last) if ledger.is_due(row)]
+            if not rows:
+                continue
+            call, words = self._send(under_way, ledger, rows)
+            if words is None:
+                continue
+            if len(rows) == 1:
+                self._poison(ledger, rows[0], words)
+            else:
+                middle = rows[len(rows) // 2]
+                waiting += [(middle, last), (first, middle)]
+            log(Event.CHUNK, batch=self.batch.id, number=call.number, refused=True, rows=len(rows))
+
+    def _send(
+        self, under_way: Round, ledger: Ledger, rows: Sequence[int]
+    ) -> tuple[Call, str | None]:
+        """One addAll3 call, intent before and answer after; returns redacted words if refused."""
+        span = (rows[0], rows[-1] + 1)
+        call = self.journal.refills.intend_call(
+            self.batch, under_way.number, span, set(range(*span)) - set(rows),
+            again=ledger.may_be_there(rows), at=self.clock.wall(),
+        )  # fmt: skip
+        try:
+            codes = bytes(self.campaign.add(self.plan.list_id, self._recipients(rows)))
+        except FarSideRefused as error:
+            if error.code != "call-refused":
+                self._answered(under_way, ledger, call, None)
+                raise
+            self._answered(under_way, ledger, call, None)
+            return call, str(error.facts.get("detail", ""))
+        except FarSideUnavailable as error:
+            if not error.in_doubt:
+                self._answered(under_way, ledger, call, None)
+            raise
+        self._answered(under_way, ledger, call, codes)
+        log(Event.CHUNK, batch=self.batch.id, number=call.number, rows=len(rows),
+            inserted=codes.count(INSERTED))  # fmt: skip
+        return call, None
+
+    def _answered(self, under_way: Round, ledger: Ledger, call: Call, codes: bytes | None) -> None:
+        self.journal.refills.answered(self.batch, under_way.number, call, codes, self.clock.wall())
+        ledger.close(call, codes)
+
+    def _poison(self, ledger: Ledger, row: int, words: str) -> None:
+        self.journal.refills.poison(self.batch, row, words)
+        ledger.poison(row)
+        poisoned = ledger.counts()[POISONED]
+        if poisoned > self.plan.poisoned_limit:
+            # So many rows cannot each be at fault: forget the verdicts, ask again later.
+            self.journal.refills.forget_poisoned(self.batch)
+            limit = self.plan.poisoned_limit
+            raise FarSideRefused("call-failing", poisoned=poisoned, limit=limit)
+
+    def _recipients(self, rows: Sequence[int]) -> Recipients:
+        part = self.staged[list(rows)]
+        columns = [f"attribute:{name}" for name in self.plan.attributes]
+        return Recipients(
+            attributes=self.plan.attributes,
+            ids=part["recipient_id"].to_list(),
+            addresses=part["address"].to_list(),
+            values=part.select(columns).rows(),
+        )
+
+    # --- proof -------------------------------------------------------------------------------
+
+    def _count_within(self, low: int, high: int) -> int:
+        """The list's count, asked again for a while when it is not between `low` and `high`."""
+        end = self.clock.monotonic() + self.plan.believe_after_seconds
+        while True:
+            count = self.campaign.count(self.plan.list_id)
+            if low <= count <= high or self.clock.monotonic() >= end:
+                return count
+            self.clock.sleep(min(5.0, self.plan.believe_after_seconds))
+
+    def _prove(self, ledger: Ledger) -> Outcome | None:
+        """Purge and count; None when the list is not what the codes say."""
+        low, high = ledger.window()
+        before = self._count_within(low, high)
+        if not low <= before <= high:
+            return None
+        purged = self.campaign.purge(self.plan.list_id)
+        gone = purged.unsubscribed + purged.blocklisted
+        count = self._count_within(low - gone, high)
+        if not low - gone <= count <= high:
+            return None
+        outcome = self._outcome(ledger, count, gone)
+        if outcome.listed < (1 - self.plan.max_shrink) * outcome.sent:
+            raise Mismatch("list-short", listed=outcome.listed, sent=outcome.sent)
+        log(Event.VERIFIED, batch=self.batch.id, list_id=self.plan.list_id, count=count,
+            sent=outcome.sent, listed=outcome.listed)  # fmt: skip
+        return outcome
+
+    def _outcome(self, ledger: Ledger, count: int, purged: int) -> Outcome:
+        counts = ledger.counts()
+        refused = {
+            f"code-{code}": counts[code]
+            for code in (*REFUSAL_CODES, *SUPPRESSION_CODES)
+            if counts[code]
+        }
+        clears, _ = self.journal.refills.clears(self.batch)
+        return Outcome(
+            sent=self.staged.height - counts[LATE],
+            listed=counts[INSERTED] + counts[ALREADY],
+            suppressed_late=counts[LATE],
+            refused=dict(sorted(refused.items())),
+            poisoned=counts[POISONED],
+            count=count,
+            clears=clears,
+            purged=purged,
+            refused_rows=ledger.rows_with(*REFUSAL_CODES),
+            poisoned_rows=self.journal.refills.poisoned(self.batch),
+            suppressed_rows=ledger.rows_with(*SUPPRESSION_CODES),
+        )

@@ -1,0 +1,372 @@
+"""One drop's life, top to bottom: from CLAIMED to an end, each step as it can be repeated.
+
+Every step either moves the batch on, ends it, or holds it where it is. Nothing is cleared before
+its full replacement is durable, guarded and freshly suppressed.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import polars as pl
+
+from etl.batch import ENDS, Batch, Place
+from etl.errors import (
+    EtlError,
+    FarSideRefused,
+    FarSideUnavailable,
+    GuardTripped,
+    Mismatch,
+)
+from etl.extract.learned import Found
+from etl.freshness import hand_over_now, refresh
+from etl.guards import RELEASABLE, disk_guard, freshness_guard, list_guards, row_guards
+from etl.load.archive import archive, tidy
+from etl.load.quarantine import Refusal, RefusedRow, RejectedRows, add_refused, write_case
+from etl.load.refill import SUPPRESSION_CODES, Outcome, Refill, RefillPlan
+from etl.load.upload import upload
+from etl.log import Event, log, within
+from etl.settings import Feed
+from etl.staging import (
+    ACCEPTED,
+    ORIGINAL,
+    Unfit,
+    counts,
+    read_checked,
+    read_staged,
+    stage,
+    suppressed_now,
+)
+from etl.telling import case_report, tell, tell_end
+from etl.transform.check import Checked
+from etl.world import World
+
+CHECK_DEATHS = 3
+"""A batch whose check was under way when the process died this often is quarantined."""
+SOON_TRIES = 3
+"""A held batch is tried again soon this often, then at longer intervals."""
+
+
+class Pipeline:
+    """Takes batches through their lives."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._batches = world.journal.batches
+
+    def advance(self, batch: Batch) -> Batch:
+        """Take a batch as far as it goes now; it has ended or is held when this returns."""
+        since = self._world.clock.wall()
+        with within(feed=batch.feed):
+            while not self._rests(batch):
+                self._world.clock.sleep(0)
+                batch = self._step(batch)
+            if batch.held is None:
+                tell_end(self._world, batch, since)
+        return batch
+
+    @staticmethod
+    def _rests(batch: Batch) -> bool:
+        return batch.held is not None or batch.place in ENDS
+
+    def _step(self, batch: Batch) -> Batch:
+        try:
+            match batch.place:
+                case Place.CLAIMED:
+                    return self._from_claimed(batch)
+                case Place.UPLOADED | Place.REFILLING:
+                    return self._refill(batch)
+                case Place.REFILLED:
+                    return self._end(batch, Place.ARCHIVED, None, {})
+                case _:
+                    raise AssertionError(batch.place)
+        except Unfit as error:
+            return self._quarantine(batch, error)
+        except (GuardTripped, FarSideUnavailable, FarSideRefused, Mismatch) as error:
+            return self._hold(self._batches.get(batch.id), error)
+        except OSError as error:
+            detail = f"{type(error).__name__} {error.errno}"
+            return self._hold(self._batches.get(batch.id), Mismatch("disk-error", detail=detail))
+
+    # --- CLAIMED: check, suppress, stage, guard, upload ----------------------------------------
+
+    def _from_claimed(self, batch: Batch) -> Batch:
+        feed = self._feed(batch)
+        if self._batches.upload_intent(batch) is None:
+            self._check(batch, feed)
+        hand_over_now(self._world, feed.client)
+        self._supersede_elders(batch, {Place.CLAIMED, Place.UPLOADED})
+        if feed.sftp is None:
+            return self._batches.uploaded(batch, self._world.clock.wall())
+        source = self._world.batches / batch.id / ACCEPTED
+        sha256 = self._batches.detail(batch)["accepted_sha256"]
+        drop = self._world.drops[feed.sftp]
+        return upload(batch, source, sha256, drop, self._world.journal, self._world.clock)
+
+    def _feed(self, batch: Batch) -> Feed:
+        """The one feed a drop belongs to; Unfit when there is none or there are several."""
+        config = self._world.config
+        if batch.feed is not None:
+            feed = config.find_feed(batch.feed)
+            if feed is None:
+                raise GuardTripped("feed-gone", feed=batch.feed)
+            return feed
+        fitting = config.feeds_for(batch.name)
+        if len(fitting) > 1:
+            raise Unfit.of("two-feeds", feeds=", ".join(feed.name for feed in fitting))
+        raise Unfit.of("no-feed")
+
+    def _check(self, batch: Batch, feed: Feed) -> None:
+        deaths = self._batches.check_begins(batch)
+        if deaths >= CHECK_DEATHS:
+            self._batches.check_ends(batch)
+            raise Unfit.of("crashed-checking", deaths=deaths)
+        try:
+            self._check_and_stage(batch, feed)
+        finally:
+            # Reached by every error and every stop, not by a death of the process.
+            self._batches.check_ends(batch)
+
+    def _check_and_stage(self, batch: Batch, feed: Feed) -> None:
+        world = self._world
+        disk_guard(shutil.disk_usage(world.batches).free, 2 * batch.size_bytes)
+        content, checked = read_checked(world, feed, batch)
+        world.store.remember_carriers(feed.client, feed.name, batch.id, checked.carriers)
+        refresh(world, feed.client)
+        self._guard_freshness(feed)
+        staged = stage(world, feed, batch, content, checked)
+        facts = {**staged.facts, "notes": [*staged.facts["notes"], *self._notes(batch, feed)]}
+        if checked.rejected_rows:
+            self._case_of_rows(batch, feed, content, checked, facts)
+        self._batches.checked(batch, facts, staged.rows, staged.sha256, staged.accepted_sha256)
+        self._guard_rows(batch, feed, staged.rows)
+
+    def _notes(self, batch: Batch, feed: Feed) -> list[dict[str, Any]]:
+        last = self._batches.last_refill(feed.name)
+        same = last is not None and last.sha256 == batch.sha256
+        return [{"code": "same-content", "facts": {}}] if same else []
+
+    def _guard_freshness(self, feed: Feed) -> None:
+        world = self._world
+        fresh = world.store.freshness(feed.client)
+        freshness_guard(
+            fresh.completed_at, fresh.shrunk_from, fresh.blocklist_entries, world.clock.wall(),
+            timedelta(hours=world.config.settings.suppression.max_age_hours),
+        )  # fmt: skip
+
+    def _guard_rows(self, batch: Batch, feed: Feed, rows: int) -> None:
+        row_guards(
+            rows, batch.order, self._batches.last_refill(feed.name), feed.guards.bounds,
+            self._world.journal.requests.allowed(batch),
+        )  # fmt: skip
+
+    def _elders(self, batch: Batch, places: set[Place]) -> list[Batch]:
+        return [
+            other
+            for other in self._batches.under_way()
+            if other.feed == batch.feed
+            and other.id != batch.id
+            and other.place in places
+            and other.order <= batch.order
+        ]
+
+    def _supersede_elders(self, batch: Batch, places: set[Place]) -> None:
+        for elder in self._elders(batch, places):
+            self._end(elder, Place.SUPERSEDED, "superseded", {"by": batch.id})
+
+    # --- UPLOADED and REFILLING ------------------------------------------------------------------
+
+    def _refill(self, batch: Batch) -> Batch:
+        world = self._world
+        feed = world.config.find_feed(batch.feed or "")
+        if feed is None:
+            raise GuardTripped("feed-gone", feed=batch.feed)
+        staged = read_staged(world, batch)
+        if feed.list is None:
+            return self._batches.refilled(batch, world.clock.wall(), staged.height, None)
+        far, guards, client = world.config.settings.far_side, feed.guards, feed.client
+        pauses = [
+            min(far.first_seconds * 4**number, far.most_seconds) for number in range(far.tries - 1)
+        ]
+        refill = Refill(
+            batch=batch,
+            staged=staged,
+            plan=RefillPlan(
+                list_id=feed.list.id,
+                attributes=tuple(feed.attributes),
+                chunk_rows=world.config.settings.client[client].chunk_rows,
+                max_shrink=guards.max_shrink,
+                poisoned_limit=guards.poisoned_rows,
+                believe_after_seconds=guards.believe_count_after_seconds,
+                pauses=tuple(pauses),
+            ),
+            campaign=world.campaigns[client].lists,
+            journal=world.journal,
+            clock=world.clock,
+            suppressed_now=partial(self._suppressed_rows, feed, staged),
+            guards=partial(self._guard_refill, batch, feed),
+            elders=partial(self._elders, batch, {Place.CLAIMED, Place.UPLOADED, Place.REFILLING}),
+        )
+        outcome = refill.run()
+        return self._refilled(self._batches.get(batch.id), feed, staged, outcome)
+
+    def _suppressed_rows(
+        self, feed: Feed, staged: pl.DataFrame, rows: Sequence[int]
+    ) -> Mapping[int, str]:
+        asked = staged[list(rows)]
+        row_of = dict(zip(asked["record"], rows, strict=True))
+        hits = suppressed_now(self._world, feed, asked)
+        return {row_of[record]: kind for record, kind in hits.rows()}
+
+    def _guard_refill(self, batch: Batch, feed: Feed, rows: int | None) -> None:
+        """Directly before clear: the suppression data, the rows left to send, the list itself."""
+        self._guard_freshness(feed)
+        if rows is not None:
+            self._guard_rows(batch, feed, rows)
+        if feed.list is None:
+            raise AssertionError(feed.name)
+        lists = self._world.campaigns[feed.client].lists
+        found = lists.describe(feed.list.id)
+        list_guards(feed.list.id, feed.list.name, tuple(feed.attributes), found)
+
+    def _refilled(self, batch: Batch, feed: Feed, staged: pl.DataFrame, outcome: Outcome) -> Batch:
+        world = self._world
+        at = world.clock.wall()
+        addresses = staged["address"]
+        found = [
+            Found(addresses[row], SUPPRESSION_CODES[code], f"code-{code}", at)
+            for row, code in outcome.suppressed_rows.items()
+        ]
+        if found:
+            world.store.add_found(feed.client, found)
+        if outcome.refused_rows or outcome.poisoned_rows:
+            self._case_of_refused(batch, staged, outcome)
+        many = (len(outcome.refused_rows) + outcome.poisoned) > 0.01 * outcome.sent
+        if feed.list is None:
+            raise AssertionError(feed.name)
+        facts = {
+            "list_id": feed.list.id,
+            "name": feed.list.name,
+            "staged": staged.height,
+            "suppressed_late": outcome.suppressed_late,
+            "sent": outcome.sent,
+            "listed": outcome.listed,
+            "refused": dict(outcome.refused),
+            "poisoned": outcome.poisoned,
+            "count": outcome.count,
+            "clears": outcome.clears,
+            "purged": outcome.purged,
+            "refilled_at": at.isoformat(),
+            "many_refused": many,
+        }
+        done = self._batches.refilled(batch, at, outcome.sent, facts)
+        log(Event.PLACE, batch=batch.id, place=done.place)
+        return done
+
+    # --- cases -----------------------------------------------------------------------------------
+
+    def _rejected(self, feed: Feed, content: bytes, checked: Checked) -> RejectedRows:
+        dialect = self._world.config.plans[feed.name].dialect
+        return RejectedRows(
+            checked.rejected, content, checked.header, dialect.encoding, dialect.delimiter,
+            dialect.quote,
+        )  # fmt: skip
+
+    def _case_of_rows(
+        self, batch: Batch, feed: Feed, content: bytes, checked: Checked, facts: Mapping[str, Any]
+    ) -> None:
+        report = case_report(self._world, batch, None, facts)
+        root = self._world.config.settings.folders.quarantine
+        write_case(root, report, self._rejected(feed, content, checked), None)
+        self._batches.has_case(batch, report.case)
+
+    def _case_of_refused(self, batch: Batch, staged: pl.DataFrame, outcome: Outcome) -> None:
+        codes = {row: f"code-{code}" for row, code in outcome.refused_rows.items()}
+        codes |= dict.fromkeys(outcome.poisoned_rows, "poisoned")
+        lines, ids = staged["line"], staged["recipient_id"]
+        facts = self._batches.detail(batch)["check"]
+        report = case_report(self._world, batch, None, facts)
+        root = self._world.config.settings.folders.quarantine
+        rows = [RefusedRow(lines[row], ids[row], code) for row, code in sorted(codes.items())]
+        add_refused(root, report, rows)
+        self._batches.has_case(batch, report.case)
+
+    def _quarantine(self, batch: Batch, error: Unfit) -> Batch:
+        """A drop that can never be right: its case first, then its end."""
+        world = self._world
+        checked, found = error.checked, error.refusal
+        facts = counts(checked, None) if checked is not None else None
+        refusal = Refusal(found.code, found.facts, found.line, found.column, found.field)
+        report = case_report(world, batch, refusal, facts)
+        feed = world.config.find_feed(batch.feed or "")
+        rejected = None
+        if checked is not None and feed is not None:
+            rejected = self._rejected(feed, error.content, checked)
+        original = world.batches / batch.id / ORIGINAL
+        write_case(world.config.settings.folders.quarantine, report, rejected, original)
+        if facts is not None:
+            self._batches.counted(batch, facts)
+        self._batches.has_case(batch, report.case)
+        return self._end(batch, Place.QUARANTINED, error.code, error.facts)
+
+    # --- holds and ends --------------------------------------------------------------------------
+
+    def _hold(self, batch: Batch, error: EtlError) -> Batch:
+        """Let the batch wait: for a release, or for the world to be right again."""
+        if error.code == "no-rows" and batch.place is Place.CLAIMED:
+            return self._quarantine(batch, Unfit.of("no-rows", **error.facts))
+        far = self._world.config.settings.far_side
+        minutes = (
+            far.again_minutes if self._batches.tries(batch) < SOON_TRIES else far.later_minutes
+        )
+        now = self._world.clock.wall()
+        waits = error.code in RELEASABLE or error.code == "no-rows"
+        next_try = None if waits else now + timedelta(minutes=minutes)
+        held = self._batches.hold(batch, error.code, now, next_try, error.facts)
+        event = Event.GUARD if isinstance(error, GuardTripped) else Event.HELD
+        log(event, batch=batch.id, place=batch.place, code=error.code, sentence=error.sentence)
+        if batch.place is Place.REFILLING:
+            log(Event.ALARM, batch=batch.id, code=error.code, dirty_list=True)
+        tell(self._world, held)
+        return held
+
+    def discard(self, batch: Batch, user: str, why: str) -> Batch:
+        """End a batch that nobody wants; legal in CLAIMED and UPLOADED only."""
+        return self._end(batch, Place.DISCARDED, "discarded", {"user": user, "why": why})
+
+    def _end(self, batch: Batch, place: Place, code: str | None, facts: Mapping[str, Any]) -> Batch:
+        """Say the end in the journal, then do what follows from it."""
+        done = self._batches.move(batch, place, self._world.clock.wall(), code, facts)
+        log(Event.PLACE, batch=batch.id, place=place, code=code)
+        self.finish(done)
+        return done
+
+    def finish_ended(self) -> None:
+        """At start: finish every batch whose end is journalled but was not carried through."""
+        world = self._world
+        for batch_id, _ in list(world.inbox.claims()):
+            batch = self._batches.find(batch_id)
+            if batch is not None and batch.place in ENDS:
+                self.finish(batch)
+
+    def finish(self, batch: Batch) -> None:
+        """What follows from an end: bytes archived, receipt written, claim and copy gone.
+
+        May be repeated; the claimed file goes last, so a start sees what was not finished.
+        """
+        world = self._world
+        if batch.place is not Place.QUARANTINED:
+            archive(world.batches / batch.id / ORIGINAL, world.archive, batch)
+        tell(world, batch)
+        world.inbox.drop_claim(batch.id)
+        kept = world.journal.batches.completed(batch.feed, 2) if batch.feed else ()
+        tidy(world.batches, batch.id, keep_staged=batch.id in kept)
+        for old in kept_too_long(world, batch):
+            tidy(world.batches, old, keep_staged=False)
+
+
+def kept_too_long(world: World, batch: Batch) -> Sequence[str]:
+    """Batches of the same feed whose staged rows are no longer among the last two refills."""
+    return world.journal.batches.completed(batch.feed, 4)[2:] if batch.feed else ()

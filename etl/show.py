@@ -1,0 +1,142 @@
+"""Answers for people: the journal's and the store's facts as plain values and as tables.
+
+It reads; it never shows more than codes, counts, times and names of files and feeds.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from etl.batch import ENDS, Batch, Place
+from etl.extract.suppressions import ClientStatus
+from etl.journal import Journal
+from etl.load.quarantine import CaseSummary
+from etl.reasons import REASONS
+
+LATEST = 20
+
+
+def status(journal: Journal, now: datetime) -> dict[str, Any]:
+    """The daemon's pulse, every batch under way, the latest that ended."""
+    pulse = journal.requests.pulse()
+    return {
+        "started": pulse.get("started"),
+        "last_scan": pulse.get("scanned"),
+        "asked_at": now.isoformat(),
+        "under_way": [batch(journal, each) for each in journal.batches.under_way()],
+        "ended": [
+            batch(journal, each) for each in journal.batches.latest(LATEST) if each.place in ENDS
+        ],
+        "requests_waiting": len(journal.requests.waiting()),
+    }
+
+
+def batch(journal: Journal, each: Batch) -> dict[str, Any]:
+    """One batch in short."""
+    detail = journal.batches.detail(each)
+    check = detail["check"] or {}
+    listed = detail["list"] or {}
+    code = each.held.code if each.held else detail["end_code"]
+    facts = (detail["held_facts"] if each.held else detail["end_facts"]) or {}
+    return {
+        "batch": each.id,
+        "feed": each.feed,
+        "name": each.name,
+        "place": each.place.value,
+        "dirty_list": each.place is Place.REFILLING,
+        "held": each.held is not None,
+        "since": each.held.since if each.held else None,
+        "next_try": each.held.next_try if each.held else None,
+        "code": code,
+        "why": REASONS[code].words(facts) if code else None,
+        "hint": REASONS[code].hint.replace("BATCH", each.id) if code else None,
+        "rows_read": check.get("rows_read"),
+        "accepted": check.get("accepted"),
+        "rejected": check.get("rejected"),
+        "suppressed": check.get("suppressed"),
+        "remote": detail["upload_name"] if detail["uploaded_at"] else None,
+        "count": listed.get("count"),
+        "case": detail["case_name"],
+    }
+
+
+def refusal(verb: str, each: Batch) -> str | None:
+    """Why a request cannot be made of a batch; None when it can."""
+    possible = {Place.CLAIMED, Place.UPLOADED}
+    if verb == "release" and each.place not in ENDS:
+        return None
+    if verb == "discard" and each.place in possible:
+        return None
+    return REASONS["not-allowed"].words(
+        {"batch": each.id, "place": each.place.value, "verb": f"{verb}ed".replace("ee", "e")}
+    )
+
+
+def case(each: CaseSummary) -> dict[str, Any]:
+    """One case in short."""
+    return {
+        "case": each.case,
+        "feed": each.feed,
+        "name": each.name,
+        "written_at": each.written_at,
+        "code": each.code,
+        "rejected_rows": each.rejected_rows,
+        "refused_rows": each.refused_rows,
+        "readable": each.readable,
+    }
+
+
+def client(each: ClientStatus, now: datetime) -> dict[str, Any]:
+    """How fresh the suppression data of one client is."""
+    fresh = each.freshness
+    age = now - fresh.completed_at if fresh.completed_at else None
+    return {
+        "client": each.client,
+        "completed_at": fresh.completed_at,
+        "age_hours": round(age.total_seconds() / 3600, 2) if age else None,
+        "entries": fresh.entries,
+        "blocklist_entries": fresh.blocklist_entries,
+        "shrunk_from": fresh.shrunk_from,
+        "read_until": {stream.value: at for stream, at in each.read_until.items()},
+        "waiting_for_hand_over": dict(each.waiting),
+    }
+
+
+def answer(console: Console, value: dict[str, Any]) -> None:
+    """Print an answer for people: scalars as lines, lists of like things as tables."""
+    for key, part in value.items():
+        title = key.replace("_", " ")
+        if isinstance(part, list) and part and isinstance(part[0], dict):
+            _table(console, title, part)
+        elif isinstance(part, dict):
+            console.print(f"[bold]{title}[/bold]")
+            for name, inner in part.items():
+                console.print(f"  {name}: {_cell(inner)}", markup=False)
+        elif part in (None, []):
+            console.print(f"{title}: none", markup=False)
+        else:
+            console.print(f"{title}: {part}", markup=False)
+
+
+def _table(console: Console, title: str, rows: list[dict[str, Any]]) -> None:
+    columns = [key for key in rows[0] if any(row[key] not in (None, "", False) for row in rows)]
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(row[column]) for column in columns))
+    console.print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None or value is False:
+        return ""
+    if value is True:
+        return "yes"
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ", timespec="seconds")
+    if isinstance(value, dict):
+        return "\n".join(f"{key}: {_cell(part)}" for key, part in value.items())
+    return str(value)

@@ -1,0 +1,181 @@
+"""What is told of a drop: its receipt for the CRM, its case for ops, its lines in the log.
+
+Everything is made from the journal, so it can be told again after a crash and is the same.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from etl.batch import ENDS, Batch, Place
+from etl.journal.batches import moment
+from etl.load.quarantine import CaseReport, Refusal, RowCounts
+from etl.load.receipts import (
+    Checked,
+    Fate,
+    Listed,
+    Receipt,
+    ReceivedDrop,
+    SuppressedBy,
+    Told,
+    Uploaded,
+    write_receipt,
+)
+from etl.log import Event, log
+from etl.world import World
+
+
+def tell(world: World, batch: Batch) -> None:
+    """Write the receipt of a batch that has ended or is held."""
+    write_receipt(world.config.settings.folders.receipts, receipt(world, batch))
+
+
+def receipt(world: World, batch: Batch) -> Receipt:
+    """The receipt of a batch as the journal knows it now."""
+    detail = world.journal.batches.detail(batch)
+    check = detail["check"]
+    ended = batch.place in ENDS
+    return Receipt(
+        batch=batch.id,
+        feed=batch.feed,
+        drop=ReceivedDrop(
+            batch.name, batch.size_bytes, batch.sha256, batch.dropped_at, batch.claimed_at
+        ),
+        fate=Fate(batch.place.value.lower()) if ended else Fate.HELD,
+        place=batch.place,
+        written_at=world.clock.wall(),
+        reason=_reason(batch, detail),
+        held=batch.held,
+        check=_checked(check),
+        upload=_uploaded(detail),
+        list=_listed(world, batch, detail),
+        notes=tuple(Told(note["code"], note["facts"]) for note in (check or {}).get("notes", ())),
+        case=detail["case_name"],
+    )
+
+
+def _reason(batch: Batch, detail: Mapping[str, Any]) -> Told | None:
+    if batch.held is not None:
+        return Told(batch.held.code, detail["held_facts"] or {})
+    if detail["end_code"] is not None:
+        return Told(detail["end_code"], detail["end_facts"] or {})
+    return None
+
+
+def _checked(check: Mapping[str, Any] | None) -> Checked | None:
+    if check is None:
+        return None
+    return Checked(
+        rows_read=check["rows_read"],
+        accepted=check["accepted"],
+        rejected=check["rejected"],
+        suppressed=check["suppressed"],
+        suppressed_by=SuppressedBy(**check["suppressed_by"]),
+        rejected_by=check["rejected_by"],
+    )
+
+
+def _uploaded(detail: Mapping[str, Any]) -> Uploaded | None:
+    if detail["upload_name"] is None or detail["uploaded_at"] is None:
+        return None
+    return Uploaded(
+        detail["upload_name"],
+        detail["upload_size"],
+        detail["upload_sha256"],
+        moment(detail["uploaded_at"]),
+    )
+
+
+def _listed(world: World, batch: Batch, detail: Mapping[str, Any]) -> Listed | None:
+    facts = detail["list"]
+    if facts is not None:
+        return Listed(
+            list_id=facts["list_id"],
+            name=facts["name"],
+            staged=facts["staged"],
+            suppressed_late=facts["suppressed_late"],
+            sent=facts["sent"],
+            listed=facts["listed"],
+            refused=facts["refused"],
+            poisoned=facts["poisoned"],
+            count=facts["count"],
+            clears=facts["clears"],
+            refilled_at=moment(facts["refilled_at"]),
+        )
+    if batch.feed is None or detail["staged_rows"] is None:
+        return None
+    feed = world.config.find_feed(batch.feed)
+    clears, _ = world.journal.refills.clears(batch)
+    if feed is None or feed.list is None or not clears:
+        return None
+    # Cut off in the middle: what is known for certain is what was staged and left out.
+    late = len(world.journal.refills.late(batch))
+    staged = detail["staged_rows"]
+    return Listed(
+        feed.list.id, feed.list.name, staged, late, staged - late, listed=0, clears=clears
+    )
+
+
+def case_report(
+    world: World, batch: Batch, refusal: Refusal | None, facts: Mapping[str, Any] | None
+) -> CaseReport:
+    """What a case says of the drop it is about."""
+    rows = None
+    if facts is not None:
+        rows = RowCounts(
+            facts["rows_read"], facts["accepted"], facts["rejected"], facts["suppressed"]
+        )
+    return CaseReport(
+        batch=batch.id,
+        feed=batch.feed,
+        name=batch.name,
+        size_bytes=batch.size_bytes,
+        sha256=batch.sha256,
+        dropped_at=batch.dropped_at,
+        claimed_at=batch.claimed_at,
+        written_at=world.clock.wall(),
+        refusal=refusal,
+        rows=rows,
+    )
+
+
+def tell_end(world: World, batch: Batch, since: datetime) -> None:
+    """The one canonical log line of a drop."""
+    detail = world.journal.batches.detail(batch)
+    check: dict[str, Any] = detail["check"] or {}
+    listed: dict[str, Any] = detail["list"] or {}
+    log(
+        Event.DROP,
+        batch=batch.id,
+        feed=batch.feed,
+        name=batch.name,
+        place=batch.place,
+        code=detail["end_code"],
+        size_bytes=batch.size_bytes,
+        rows_read=check.get("rows_read"),
+        accepted=check.get("accepted"),
+        rejected=check.get("rejected"),
+        suppressed=check.get("suppressed"),
+        rejected_by=check.get("rejected_by"),
+        suppressed_by=check.get("suppressed_by"),
+        remote=detail["upload_name"],
+        sent=listed.get("sent"),
+        listed=listed.get("listed"),
+        refused=listed.get("refused"),
+        count=listed.get("count"),
+        clears=listed.get("clears"),
+        seconds=round((world.clock.wall() - since).total_seconds(), 3),
+    )
+
+
+def is_trouble(world: World, batch: Batch) -> bool:
+    """Tell whether something of this batch was rejected, quarantined, refused or is held."""
+    detail = world.journal.batches.detail(batch)
+    check: dict[str, Any] = detail["check"] or {}
+    listed: dict[str, Any] = detail["list"] or {}
+    return (
+        batch.held is not None
+        or batch.place is Place.QUARANTINED
+        or bool(check.get("rejected"))
+        or bool(listed.get("many_refused"))
+    )

@@ -1,0 +1,117 @@
+"""Suppression: which rows belong to people who must not be mailed, and why.
+
+It knows people only by keyed hashes and patterns, and may not change or drop a row.
+"""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+import polars as pl
+import polars_hash as plh
+
+from etl.transform.address import fold, folded
+
+__all__ = ["ENTITY_KIND", "PATTERN_KIND", "fold", "folded", "keyed", "keyed_texts", "suppress",
+           "wildcard_to_regex"]  # fmt: skip
+
+KEY_HEX_CHARS = 32
+ENTITY_KIND = "unsubscribed"
+"""The one kind that follows a person to a new address."""
+PATTERN_KIND = "blocklisted"
+PATTERN_SOURCE = "blocklist"
+
+_PATTERNS_AT_ONCE = 100
+_SCHEMA = pl.Schema({"record": pl.UInt32, "kind": pl.String, "source": pl.String})
+
+
+def keyed(text: pl.Expr, key: bytes) -> pl.Expr:
+    """Give the keyed hash of texts: HMAC-SHA-256, its first 16 bytes in hexadecimal.
+
+    The library takes a key as text, so the HMAC's key is the hexadecimal form of `key`. Equal to
+    `hmac.new(key.hex().encode(), text.encode(), "sha256").hexdigest()[:32]`; null stays null.
+    """
+    hashed: pl.Expr = plh.CryptographicHashingNameSpace(text).hmac_sha256(key=key.hex())
+    return hashed.str.slice(0, KEY_HEX_CHARS)
+
+
+def keyed_texts(texts: Iterable[str], key: bytes) -> list[str]:
+    """Hash texts one by one, as `keyed` does."""
+    frame = pl.DataFrame({"text": pl.Series(list(texts), dtype=pl.String)})
+    return frame.select(keyed(pl.col("text"), key))["text"].to_list()
+
+
+def wildcard_to_regex(pattern: str) -> str:
+    r"""Turn a blocklist entry into a regular expression for the whole address, case ignored.
+
+    `*` is any text, `?` any one character, a backslash takes the next character for itself.
+    """
+    parts: list[str] = []
+    characters = iter(unicodedata.normalize("NFC", pattern.strip()))
+    for char in characters:
+        if char == "*":
+            parts.append(".*")
+        elif char == "?":
+            parts.append(".")
+        else:
+            literal = next(characters, char) if char == "\\" else char
+            parts.append(rf"\x{{{ord(literal):X}}}")
+    return f"^(?is:{''.join(parts)})$"
+
+
+def suppress(
+    rows: pl.DataFrame, entries: pl.DataFrame, patterns: Sequence[str], keys: Sequence[bytes]
+) -> pl.DataFrame:
+    """Give record, kind, source for everything that speaks against mailing a row.
+
+    `rows` is `Checked.rows`; `entries` has key (as `keyed` with one of `keys` gives it), kind and
+    source, the key being of a folded address or, for unsubscriptions, of `entity-type:entity-id`;
+    `patterns` are blocklist entries with wildcards. A row without a line here may be mailed.
+    """
+    found = [pl.DataFrame(schema=_SCHEMA)]
+    entity = pl.concat_str("entity_type", pl.lit(":"), "entity_id")
+    of_people = entries.filter(pl.col("kind") == ENTITY_KIND)
+    named = (pl.col("entity_type") != "") & (pl.col("entity_id") != "")
+    for key in keys:
+        by_address = rows.select("record", key=keyed(fold(pl.col("address")), key))
+        by_entity = rows.filter(named).select("record", key=keyed(entity, key))
+        for hashed, wanted in ((by_address, entries), (by_entity, of_people)):
+            hits = hashed.join(wanted, on="key", how="inner")
+            found.append(hits.select("record", "kind", "source").cast(_SCHEMA))
+    blocked = _matching(rows, patterns).select(
+        "record", kind=pl.lit(PATTERN_KIND), source=pl.lit(PATTERN_SOURCE)
+    )
+    return pl.concat([*found, blocked.cast(_SCHEMA)]).unique().sort("record", "kind", "source")
+
+
+def _matching(rows: pl.DataFrame, patterns: Sequence[str]) -> pl.DataFrame:
+    """Keep the rows of which a pattern matches the address, as sent or as dropped."""
+    if not patterns:
+        return rows.clear()
+    expressions = [wildcard_to_regex(pattern) for pattern in _variants(patterns)]
+    addresses = (
+        pl.col("address"), pl.col("address_dropped").str.strip_chars().str.normalize("NFC"),
+    )  # fmt: skip
+    alternatives = [
+        "|".join(expressions[first : first + _PATTERNS_AT_ONCE])
+        for first in range(0, len(expressions), _PATTERNS_AT_ONCE)
+    ]
+    return rows.filter(
+        pl.any_horizontal(
+            address.str.contains(either).fill_null(value=True)  # what cannot be told is not mailed
+            for either in alternatives
+            for address in addresses
+        )
+    )
+
+
+def _variants(patterns: Sequence[str]) -> list[str]:
+    """Add the ASCII form of domains without wildcards, for rows are sent in that form."""
+    plain = [(p, p.partition("@")) for p in patterns if not p.isascii()]
+    domains = [domain for _, (_, _, domain) in plain]
+    ascii_forms = folded(f"x@{domain}" for domain in domains)
+    variants = [
+        f"{local}@{form.removeprefix('x@')}"
+        for (_, (local, at, domain)), form in zip(plain, ascii_forms, strict=True)
+        if at and not any(char in domain for char in "*?\\")
+    ]
+    return [*patterns, *variants]

@@ -1,0 +1,49 @@
+"""What a drop's life needs of the world, put together once by the composition root."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from etl.config import Config
+from etl.extract.inbox import Inbox
+from etl.extract.suppressions import SuppressionStore
+from etl.journal import Journal
+from etl.load.outbox import CrmFolder
+from etl.ports import Clock, FileDrop, RecipientList, Responses
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """The two ports of one Campaign client."""
+
+    lists: RecipientList
+    responses: Responses
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Configuration, memory, ports and folders of one instance."""
+
+    config: Config
+    journal: Journal
+    store: SuppressionStore
+    keys: Sequence[bytes] = field(repr=False)
+    """Secrets of the store, for look-ups."""
+    inbox: Inbox
+    crm: CrmFolder
+    """The folder of response files."""
+    clock: Clock
+    drops: Mapping[str, FileDrop]
+    """By the name of the sftp account."""
+    campaigns: Mapping[str, Campaign]
+    """By the name of the client."""
+
+    @property
+    def batches(self) -> Path:
+        """The folder of private copies and staged rows, one folder a batch."""
+        return self.config.settings.folders.state / "batches"
+
+    @property
+    def archive(self) -> Path:
+        """The folder of drops that ended well."""
+        return self.config.settings.folders.state / "archive"

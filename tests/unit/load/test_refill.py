@@ -1,0 +1,287 @@
+"""The refill protocol over the twin: codes, halving, lost answers, deaths, proof."""
+
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+
+from etl.batch import Place
+from etl.errors import FarSideRefused, FarSideUnavailable, GuardTripped, Mismatch
+from etl.journal import Journal
+from etl.load.refill import Refill, RefillPlan
+from tests.twins.clock import TwinClock
+from tests.twins.recipient_list import OneList, TwinList
+
+LIST = 4711
+LOST = FarSideUnavailable("campaign-unreachable", in_doubt=True, detail="reset")
+DOWN = FarSideUnavailable("campaign-unreachable", in_doubt=False, detail="refused")
+
+
+class Death(BaseException):
+    """The process dies here: nothing of ours may catch it."""
+
+
+@pytest.fixture
+def journal(tmp_path):
+    made = Journal(tmp_path / "journal.sqlite3")
+    yield made
+    made.close()
+
+
+class Bench:
+    """One batch of `rows` people, its list and everything the refill asks for."""
+
+    def __init__(self, journal, rows=25, chunk=5, **plan):
+        self.journal = journal
+        self.campaign = TwinList({LIST: OneList("CRM", ("name",))})
+        self.campaign.lists[LIST].rows["old@example.org"] = ("old@example.org", {})
+        self.clock = TwinClock()
+        self.late = {}
+        self.guarded = []
+        self.refuse = None
+        ids = [f"p{n:03}@example.org" for n in range(rows)]
+        self.ids = ids
+        self.staged = pl.DataFrame(
+            {"recipient_id": ids, "address": ids, "attribute:name": [f"n{n}" for n in range(rows)]}
+        )
+        self.plan = RefillPlan(
+            **{
+                "list_id": LIST, "attributes": ("name",), "chunk_rows": chunk, "max_shrink": 0.2,
+                "poisoned_limit": 3, "believe_after_seconds": 60, "pauses": (1.0, 4.0),
+            } | plan
+        )  # fmt: skip
+        now = datetime(2026, 11, 24, tzinfo=UTC)
+        batch = journal.batches.claimed("20261124T000000Z-000001", "f", "a.csv", 1, "x", 0, "1", now)
+        self.batch_id = journal.batches.uploaded(batch, now).id
+
+    def guards(self, rows):
+        self.guarded.append(rows)
+        if self.refuse:
+            raise self.refuse
+
+    def run(self):
+        refill = Refill(
+            batch=self.journal.batches.get(self.batch_id),
+            staged=self.staged,
+            plan=self.plan,
+            campaign=self.campaign,
+            journal=self.journal,
+            clock=self.clock,
+            suppressed_now=lambda rows: {row: self.late[row] for row in rows if row in self.late},
+            guards=self.guards,
+            elders=list,
+        )
+        return refill.run()
+
+    @property
+    def rows(self):
+        return list(self.campaign.lists[LIST].rows)
+
+    def count(self, verb):
+        return sum(1 for called, _ in self.campaign.calls if called == verb)
+
+    @property
+    def place(self):
+        return self.journal.batches.get(self.batch_id).place
+
+
+def test_a_refill_makes_the_list_hold_exactly_the_staged_rows(journal):
+    """Everybody staged is in the list, in order, and nobody else; one clear."""
+    bench = Bench(journal)
+    outcome = bench.run()
+    assert bench.rows == bench.ids
+    assert (outcome.sent, outcome.listed, outcome.count, outcome.clears) == (25, 25, 25, 1)
+    assert bench.count("clear") == 1
+
+
+def test_guards_are_asked_before_the_clear_with_the_rows_left(journal):
+    """A guard that trips leaves the list untouched and the batch where it was."""
+    bench = Bench(journal)
+    bench.late = {3: "unsubscribed"}
+    bench.refuse = GuardTripped("test-list", list_id=LIST)
+    with pytest.raises(GuardTripped):
+        bench.run()
+    assert bench.guarded == [24]
+    assert bench.count("clear") == 0
+    assert bench.place is Place.UPLOADED
+
+
+def test_whoever_is_suppressed_late_is_not_sent(journal):
+    """Rows suppressed after the upload stay out of the list and are counted."""
+    bench = Bench(journal)
+    bench.late = {0: "unsubscribed", 24: "blocklisted"}
+    outcome = bench.run()
+    assert bench.rows == bench.ids[1:24]
+    assert (outcome.suppressed_late, outcome.sent) == (2, 23)
+
+
+@pytest.mark.parametrize("call", range(5))
+@pytest.mark.parametrize(("error", "after"), [(LOST, True), (LOST, False), (DOWN, False)])
+def test_a_lost_answer_is_settled_by_the_count_without_a_clear(journal, call, error, after):
+    """Whether the effect of a lost call happened or not, one run ends in the right list."""
+    bench = Bench(journal)
+    bench.campaign.fail_next("add", error, after_effect=after, skip=call)
+    outcome = bench.run()
+    assert sorted(bench.rows) == bench.ids
+    assert (outcome.listed, outcome.count) == (25, 25)
+    assert bench.count("clear") == 1
+
+
+@pytest.mark.parametrize("after", [True, False])
+def test_a_lost_answer_to_clear_is_asked_about(journal, after):
+    """A clear in doubt is proved by an empty list or made again; never counted as further."""
+    bench = Bench(journal)
+    bench.campaign.fail_next("clear", LOST, after_effect=after)
+    outcome = bench.run()
+    assert bench.rows == bench.ids
+    assert bench.count("clear") == (1 if after else 2)
+    assert outcome.clears == 1
+
+
+@pytest.mark.parametrize("verb", ["describe", "clear", "add", "count", "purge"])
+@pytest.mark.parametrize("skip", range(5))
+@pytest.mark.parametrize("after", [True, False])
+def test_a_death_anywhere_is_taken_up(journal, verb, skip, after):
+    """The process dies at any call, before or after its effect; the next run makes it right."""
+    bench = Bench(journal)
+    bench.campaign.fail_next(verb, Death(), after_effect=after, skip=skip)
+    for _ in range(2):
+        try:
+            bench.run()
+        except Death:
+            continue
+        break
+    assert sorted(bench.rows) == bench.ids
+    assert bench.count("clear") <= 2
+
+
+def test_a_resumed_refill_suppresses_the_unsent_rows_again(journal):
+    """Whoever says no while the refill was cut off is not sent afterwards."""
+    bench = Bench(journal)
+    bench.campaign.fail_next("add", Death(), skip=2)
+    with pytest.raises(Death):
+        bench.run()
+    bench.late = {20: "unsubscribed"}
+    outcome = bench.run()
+    assert bench.ids[20] not in bench.rows
+    assert (outcome.sent, outcome.suppressed_late) == (24, 1)
+
+
+def test_a_foreign_writer_costs_a_further_clear(journal):
+    """A count above what our calls explain clears again, once, and ends right."""
+    bench = Bench(journal)
+    once = iter([True])
+
+    def intrude(verb):
+        if verb == "count" and len(bench.rows) == 25 and next(once, False):
+            bench.campaign.lists[LIST].rows["foreign@example.org"] = ("foreign@example.org", {})
+
+    bench.campaign.before = intrude
+    outcome = bench.run()
+    assert bench.rows == bench.ids
+    assert (outcome.clears, bench.count("clear")) == (2, 2)
+    assert sum(bench.clock.sleeps) >= 60
+
+
+def test_after_two_further_clears_the_refill_is_held(journal):
+    """Somebody who writes all the time is not fought for ever: three clears, then held, dirty."""
+    bench = Bench(journal)
+
+    def intrude(verb):
+        if verb == "count" and len(bench.rows) >= 25:
+            bench.campaign.lists[LIST].rows["foreign@example.org"] = ("foreign@example.org", {})
+
+    bench.campaign.before = intrude
+    with pytest.raises(Mismatch) as caught:
+        bench.run()
+    assert caught.value.code == "list-mismatch"
+    assert bench.count("clear") == 3
+    assert bench.place is Place.REFILLING
+
+
+def test_a_count_that_lags_is_not_believed_at_once(journal):
+    """getCount may tell an older number for a while; nothing is cleared for that."""
+    bench = Bench(journal)
+    real, lag = bench.campaign.count, iter([3, 3])
+    bench.campaign.count = lambda list_id: next(lag, None) or real(list_id)
+    outcome = bench.run()
+    assert (outcome.clears, outcome.count) == (1, 25)
+
+
+@pytest.mark.parametrize("stores", [True, False])
+@pytest.mark.parametrize("known_first", [True, False])
+def test_every_code_ends_where_it_belongs(journal, stores, known_first):
+    """0 and 5 are listed; 2, 3, 4 are suppression; 1, 6, 7 go to the case; sums come out."""
+    bench = Bench(journal, rows=40, chunk=7)
+    bench.campaign.stores_unsubscribed = stores
+    bench.campaign.known_first = known_first
+    bench.campaign.unsubscribed.add(bench.ids[2])
+    bench.campaign.blocklist.append(bench.ids[3])
+    bench.campaign.bounced.add(bench.ids[4])
+    bench.campaign.codes |= {bench.ids[1]: 1, bench.ids[6]: 6, bench.ids[7]: 7}
+    outcome = bench.run()
+    assert outcome.suppressed_rows == {2: 2, 3: 3, 4: 4}
+    assert outcome.refused_rows == {1: 1, 6: 6, 7: 7}
+    assert outcome.refused == {f"code-{n}": 1 for n in (1, 2, 3, 4, 6, 7)}
+    assert outcome.listed + sum(outcome.refused.values()) + outcome.poisoned == outcome.sent
+    assert sorted(bench.rows) == sorted(set(bench.ids) - {bench.ids[n] for n in (1, 2, 3, 4, 6, 7)})
+
+
+def test_code_seven_is_tried_three_times_in_all(journal):
+    """A general error is sent again twice; one that heals is listed."""
+    bench = Bench(journal)
+    bench.campaign.codes[bench.ids[0]] = 7
+    bench.run()
+    assert bench.count("add") == 5 + 2
+
+
+def test_a_poisonous_row_is_found_by_halving(journal):
+    """A row that fails every call is found and left out; everybody else is listed."""
+    bench = Bench(journal, rows=64, chunk=32)
+    bench.campaign.poisoned.add(bench.ids[13])
+    outcome = bench.run()
+    assert set(outcome.poisoned_rows) == {13}
+    assert sorted(bench.rows) == sorted(set(bench.ids) - {bench.ids[13]})
+    assert bench.count("add") <= 2 + 2 * 6
+    assert outcome.listed + outcome.poisoned == outcome.sent
+
+
+def test_too_many_poisonous_rows_hold_the_refill_and_are_forgotten(journal):
+    """When rows fail one by one beyond the bound it is not the rows; the next run starts anew."""
+    bench = Bench(journal)
+    bench.campaign.poisoned |= set(bench.ids)
+    with pytest.raises(FarSideRefused) as caught:
+        bench.run()
+    assert caught.value.code == "call-failing"
+    bench.campaign.poisoned.clear()
+    assert bench.run().listed == 25
+
+
+def test_a_list_that_took_too_few_is_held_short(journal):
+    """Below the allowed shrinkage the list is kept, alarmed and not cleared again."""
+    bench = Bench(journal)
+    bench.campaign.bounced |= set(bench.ids[:6])
+    with pytest.raises(Mismatch) as caught:
+        bench.run()
+    assert caught.value.code == "list-short"
+    assert bench.count("clear") == 1
+    assert bench.place is Place.REFILLING
+
+
+def test_a_far_side_that_stays_away_holds_the_refill(journal):
+    """After the tries of one run the error comes out; nothing was cleared twice."""
+    bench = Bench(journal)
+    bench.campaign.fail_next("add", DOWN, times=99)
+    with pytest.raises(FarSideUnavailable):
+        bench.run()
+    assert bench.clock.sleeps.count(1.0) == bench.clock.sleeps.count(4.0) == 1
+    assert bench.count("clear") == 1
+
+
+def test_the_list_is_dirty_in_the_journal_before_it_is_cleared(journal):
+    """At the moment of the clear the journal already says REFILLING."""
+    bench = Bench(journal)
+    places = []
+    bench.campaign.before = lambda verb: places.append(bench.place) if verb == "clear" else None
+    bench.run()
+    assert places == [Place.REFILLING]

@@ -1,0 +1,128 @@
+"""The guards: each refuses what it is for, and nothing else."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from etl.errors import GuardTripped
+from etl.guards import (
+    LastRefill,
+    RowBounds,
+    disk_guard,
+    freshness_guard,
+    list_guards,
+    row_guards,
+)
+from etl.ports import ListDescription
+
+BOUNDS = RowBounds(min_rows=None, max_shrink=0.2, max_growth=2.0)
+LAST = LastRefill(rows_sent=1000, drop_order="20261124||a.csv", sha256="x")
+NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
+DAY = timedelta(hours=24)
+
+
+def tripped(rows, order="20261125||a.csv", last=LAST, bounds=BOUNDS, allowed=()):
+    try:
+        row_guards(rows, order, last, bounds, allowed)
+    except GuardTripped as error:
+        return error.code
+    return None
+
+
+@pytest.mark.parametrize(
+    ("rows", "code"),
+    [
+        (0, "no-rows"),
+        (799, "shrunk"),
+        (800, None),
+        (1000, None),
+        (2000, None),
+        (2001, "grown"),
+    ],
+)
+def test_rows_are_compared_with_the_last_refill(rows, code):
+    """A drop may lose a fifth and double, not more, and is never empty."""
+    assert tripped(rows) == code
+
+
+def test_an_empty_drop_cannot_be_released():
+    """No allowance lets an empty list be refilled."""
+    every = ("no-rows", "shrunk", "grown", "min-rows", "first-refill", "outdated")
+    assert tripped(0, allowed=every) == "no-rows"
+
+
+def test_the_first_refill_needs_something_to_compare_with():
+    """Without a former refill only min_rows or a release lets a drop pass."""
+    assert tripped(10, last=None) == "first-refill"
+    assert tripped(10, last=None, allowed=("first-refill",)) is None
+    assert tripped(10, last=None, bounds=RowBounds(5, 0.2, 2.0)) is None
+    assert tripped(4, last=None, bounds=RowBounds(5, 0.2, 2.0)) == "min-rows"
+
+
+def test_min_rows_holds_even_beside_a_former_refill():
+    """min_rows is asked at every drop, and can be released."""
+    bounds = RowBounds(900, 0.2, 2.0)
+    assert tripped(850, bounds=bounds) == "min-rows"
+    assert tripped(850, bounds=bounds, allowed=("min-rows",)) is None
+
+
+def test_an_older_drop_is_outdated():
+    """A drop older than the one last refilled is held; the same drop again is not."""
+    assert tripped(1000, order="20261123||a.csv") == "outdated"
+    assert tripped(1000, order=LAST.drop_order) is None
+    assert tripped(1000, order="20261123||a.csv", allowed=("outdated",)) is None
+
+
+@pytest.mark.parametrize(("rows", "code"), [(10, "shrunk"), (5000, "grown")])
+def test_a_release_is_for_its_own_code_alone(rows, code):
+    """Allowing one guard lets no other one pass."""
+    others = {"shrunk", "grown", "min-rows", "first-refill", "outdated"} - {code}
+    assert tripped(rows, allowed=others) == code
+    assert tripped(rows, allowed={code}) is None
+
+
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [
+        (ListDescription("CRM", False, ("a", "b")), None),
+        (ListDescription("Other", False, ("a", "b")), "wrong-list"),
+        (ListDescription("CRM", True, ("a", "b")), "test-list"),
+        (ListDescription("CRM", False, ("a",)), "missing-attribute"),
+    ],
+)
+def test_the_list_must_be_the_pinned_one(found, code):
+    """Name, test flag and attributes are all looked at before a clear."""
+    if code is None:
+        list_guards(7, "CRM", ("a", "b"), found)
+        return
+    with pytest.raises(GuardTripped) as caught:
+        list_guards(7, "CRM", ("a", "b"), found)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("completed", "shrunk", "code"),
+    [
+        (NOW - timedelta(hours=1), None, None),
+        (NOW - timedelta(hours=24), None, None),
+        (NOW - timedelta(hours=24, seconds=1), None, "suppression-stale"),
+        (NOW + timedelta(hours=1), None, "suppression-stale"),
+        (None, None, "suppression-missing"),
+        (NOW, 100, "suppression-shrunk"),
+    ],
+)
+def test_suppression_data_must_be_there_whole_and_young(completed, shrunk, code):
+    """Missing, old, from the future or shrunk: nothing is uploaded or refilled."""
+    if code is None:
+        freshness_guard(completed, shrunk, 5, NOW, DAY)
+        return
+    with pytest.raises(GuardTripped) as caught:
+        freshness_guard(completed, shrunk, 5, NOW, DAY)
+    assert caught.value.code == code
+
+
+def test_the_disk_floor_is_a_guard():
+    """Less free space than needed trips, as much as needed does not."""
+    disk_guard(10, 10)
+    with pytest.raises(GuardTripped):
+        disk_guard(9, 10)
