@@ -33,14 +33,14 @@ JOURNAL, STORE, LOCK = "journal.sqlite3", "suppressions.sqlite3", "lock"
 
 def hide_secrets(config: Config) -> None:
     """From now on no log line shows a secret of this configuration."""
-    for value in config.secrets.values.values():
-        hide(value.get_secret_value())
+    for secret in config.secrets.values():
+        hide(secret)
 
 
 def store_keys(config: Config) -> list[StoreKey]:
     """The keys of the suppression store, the one for new rows first."""
     return [
-        StoreKey(key.id, config.secrets.get(f"suppression.keys.{number}.secret").encode())
+        StoreKey(key.id, config.secrets[f"suppression.keys.{number}.secret"].encode())
         for number, key in enumerate(config.settings.suppression.keys)
     ]
 
@@ -74,7 +74,7 @@ def campaign_session(config: Config, name: str, clock: Clock) -> CampaignSession
     access = CampaignAccess(
         mandator=table.mandator,
         user=table.user,
-        password=config.secrets.get(f"client.{name}.password"),
+        password=config.secrets[f"client.{name}.password"],
         endpoint=table.endpoint,
         ca_file=table.ca_file,
         connect_seconds=table.connect_seconds,

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
 from etl.errors import ConfigError, Problem
-from etl.settings import AttributeTable, Client, Feed, Resolved, Secret, Settings
+from etl.settings import AttributeTable, Client, Feed, Secret, Settings
 from etl.shipped import shipped
 from etl.transform.check import (
     TECHNICAL_FIELDS,
@@ -35,7 +35,8 @@ class Config:
     """Settings with all that they name: secrets read, schemas compiled, patterns compiled."""
 
     settings: Settings
-    secrets: Resolved = field(repr=False)
+    secrets: Mapping[str, str] = field(repr=False)
+    """By their place in the configuration, such as `client.main.password`."""
     plans: Mapping[str, CheckPlan]
     """What a check of each feed's drops needs, by feed name."""
 
@@ -73,13 +74,13 @@ def build(table: Mapping[str, Any], environment: Mapping[str, str] = os.environ)
     except ValidationError as error:
         raise ConfigError([_problem(item) for item in error.errors(include_input=False)]) from None
     problems = list(_cross_check(settings))
-    secrets: dict[str, SecretStr] = {}
+    secrets: dict[str, str] = {}
     for where, secret in _secrets(settings):
         value, problem = _resolve(where, secret, environment)
         if problem is not None:
             problems.append(problem)
         elif value is not None:
-            secrets[where] = SecretStr(value)
+            secrets[where] = value
             if where.startswith("suppression.") and len(value.encode()) < SECRET_BYTES:
                 problems.append(Problem(where, f"has fewer than {SECRET_BYTES} bytes"))
     plans: dict[str, CheckPlan] = {}
@@ -90,7 +91,7 @@ def build(table: Mapping[str, Any], environment: Mapping[str, str] = os.environ)
             plans[feed.name] = plan
     if problems:
         raise ConfigError(problems)
-    return Config(settings, Resolved(values=secrets), plans)
+    return Config(settings, secrets, plans)
 
 
 def _problem(item: Any) -> Problem:

@@ -87,7 +87,6 @@ class Daemon:
     def _begin(self) -> None:
         self._started = self._world.clock.wall()
         self._world.journal.requests.beat("started", stamp(self._started))
-        self._pipeline.finish_ended()
 
     def _is_new(self, batch: Batch) -> bool:
         return batch.claimed_at >= self._started
@@ -151,6 +150,7 @@ class Daemon:
     def _turn(self) -> bool:
         """One round over all feeds; True when something was done."""
         self._fetch_due()
+        self._pipeline.finish_ended()
         done = self._discards()
         under_way = self._world.journal.batches.under_way()
         for feed in sorted({batch.feed or "" for batch in under_way}):

@@ -7,12 +7,10 @@ its full replacement is durable, guarded and freshly suppressed.
 import shutil
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
-import polars as pl
-
 from etl.batch import ENDS, Batch, Place
+from etl.cases import case_of_drop, case_of_rows
 from etl.errors import (
     EtlError,
     FarSideRefused,
@@ -20,27 +18,17 @@ from etl.errors import (
     GuardTripped,
     Mismatch,
 )
-from etl.extract.learned import Found
 from etl.freshness import hand_over_now, refresh
-from etl.guards import RELEASABLE, disk_guard, freshness_guard, list_guards, row_guards
+from etl.gates import elders, guard_freshness, guard_rows
+from etl.guards import RELEASABLE, disk_guard
 from etl.load.archive import archive, tidy
-from etl.load.quarantine import Refusal, RefusedRow, RejectedRows, add_refused, write_case
-from etl.load.refill import SUPPRESSION_CODES, Outcome, Refill, RefillPlan
 from etl.load.upload import upload
 from etl.log import Event, log, within
+from etl.refilling import refill
 from etl.settings import Feed
-from etl.staging import (
-    ACCEPTED,
-    ORIGINAL,
-    Unfit,
-    counts,
-    read_checked,
-    read_staged,
-    stage,
-    suppressed_now,
-)
-from etl.telling import case_report, tell, tell_end
-from etl.transform.check import Checked
+from etl.staging import ACCEPTED, ORIGINAL, Unfit, read_checked, stage
+from etl.telling import tell, tell_end
+from etl.transform.check import Refusal
 from etl.world import World
 
 CHECK_DEATHS = 3
@@ -77,7 +65,7 @@ class Pipeline:
                 case Place.CLAIMED:
                     return self._from_claimed(batch)
                 case Place.UPLOADED | Place.REFILLING:
-                    return self._refill(batch)
+                    return refill(self._world, batch)
                 case Place.REFILLED:
                     return self._end(batch, Place.ARCHIVED, None, {})
                 case _:
@@ -135,188 +123,35 @@ class Pipeline:
         content, checked = read_checked(world, feed, batch)
         world.store.remember_carriers(feed.client, feed.name, batch.id, checked.carriers)
         refresh(world, feed.client)
-        self._guard_freshness(feed)
+        guard_freshness(world, feed)
         staged = stage(world, feed, batch, content, checked)
         facts = {**staged.facts, "notes": [*staged.facts["notes"], *self._notes(batch, feed)]}
         if checked.rejected_rows:
-            self._case_of_rows(batch, feed, content, checked, facts)
+            case_of_rows(world, batch, feed, content, checked, facts)
         self._batches.checked(batch, facts, staged.rows, staged.sha256, staged.accepted_sha256)
-        self._guard_rows(batch, feed, staged.rows)
+        if not staged.rows:
+            refusal = Refusal("no-rows", {"rows": checked.rows_read})
+            raise Unfit(refusal, checked, content)
+        guard_rows(world, batch, feed, staged.rows)
 
     def _notes(self, batch: Batch, feed: Feed) -> list[dict[str, Any]]:
         last = self._batches.last_refill(feed.name)
         same = last is not None and last.sha256 == batch.sha256
         return [{"code": "same-content", "facts": {}}] if same else []
 
-    def _guard_freshness(self, feed: Feed) -> None:
-        world = self._world
-        fresh = world.store.freshness(feed.client)
-        freshness_guard(
-            fresh.completed_at, fresh.shrunk_from, fresh.blocklist_entries, world.clock.wall(),
-            timedelta(hours=world.config.settings.suppression.max_age_hours),
-        )  # fmt: skip
-
-    def _guard_rows(self, batch: Batch, feed: Feed, rows: int) -> None:
-        row_guards(
-            rows, batch.order, self._batches.last_refill(feed.name), feed.guards.bounds,
-            self._world.journal.requests.allowed(batch),
-        )  # fmt: skip
-
-    def _elders(self, batch: Batch, places: set[Place]) -> list[Batch]:
-        return [
-            other
-            for other in self._batches.under_way()
-            if other.feed == batch.feed
-            and other.id != batch.id
-            and other.place in places
-            and other.order <= batch.order
-        ]
-
     def _supersede_elders(self, batch: Batch, places: set[Place]) -> None:
-        for elder in self._elders(batch, places):
+        for elder in elders(self._world, batch, places):
             self._end(elder, Place.SUPERSEDED, "superseded", {"by": batch.id})
-
-    # --- UPLOADED and REFILLING ------------------------------------------------------------------
-
-    def _refill(self, batch: Batch) -> Batch:
-        world = self._world
-        feed = world.config.find_feed(batch.feed or "")
-        if feed is None:
-            raise GuardTripped("feed-gone", feed=batch.feed)
-        staged = read_staged(world, batch)
-        if feed.list is None:
-            return self._batches.refilled(batch, world.clock.wall(), staged.height, None)
-        far, guards, client = world.config.settings.far_side, feed.guards, feed.client
-        pauses = [
-            min(far.first_seconds * 4**number, far.most_seconds) for number in range(far.tries - 1)
-        ]
-        refill = Refill(
-            batch=batch,
-            staged=staged,
-            plan=RefillPlan(
-                list_id=feed.list.id,
-                attributes=tuple(feed.attributes),
-                chunk_rows=world.config.settings.client[client].chunk_rows,
-                max_shrink=guards.max_shrink,
-                poisoned_limit=guards.poisoned_rows,
-                believe_after_seconds=guards.believe_count_after_seconds,
-                pauses=tuple(pauses),
-            ),
-            campaign=world.campaigns[client].lists,
-            journal=world.journal,
-            clock=world.clock,
-            suppressed_now=partial(self._suppressed_rows, feed, staged),
-            guards=partial(self._guard_refill, batch, feed),
-            elders=partial(self._elders, batch, {Place.CLAIMED, Place.UPLOADED, Place.REFILLING}),
-        )
-        outcome = refill.run()
-        return self._refilled(self._batches.get(batch.id), feed, staged, outcome)
-
-    def _suppressed_rows(
-        self, feed: Feed, staged: pl.DataFrame, rows: Sequence[int]
-    ) -> Mapping[int, str]:
-        asked = staged[list(rows)]
-        row_of = dict(zip(asked["record"], rows, strict=True))
-        hits = suppressed_now(self._world, feed, asked)
-        return {row_of[record]: kind for record, kind in hits.rows()}
-
-    def _guard_refill(self, batch: Batch, feed: Feed, rows: int | None) -> None:
-        """Directly before clear: the suppression data, the rows left to send, the list itself."""
-        self._guard_freshness(feed)
-        if rows is not None:
-            self._guard_rows(batch, feed, rows)
-        if feed.list is None:
-            raise AssertionError(feed.name)
-        lists = self._world.campaigns[feed.client].lists
-        found = lists.describe(feed.list.id)
-        list_guards(feed.list.id, feed.list.name, tuple(feed.attributes), found)
-
-    def _refilled(self, batch: Batch, feed: Feed, staged: pl.DataFrame, outcome: Outcome) -> Batch:
-        world = self._world
-        at = world.clock.wall()
-        addresses = staged["address"]
-        found = [
-            Found(addresses[row], SUPPRESSION_CODES[code], f"code-{code}", at)
-            for row, code in outcome.suppressed_rows.items()
-        ]
-        if found:
-            world.store.add_found(feed.client, found)
-        if outcome.refused_rows or outcome.poisoned_rows:
-            self._case_of_refused(batch, staged, outcome)
-        many = (len(outcome.refused_rows) + outcome.poisoned) > 0.01 * outcome.sent
-        if feed.list is None:
-            raise AssertionError(feed.name)
-        facts = {
-            "list_id": feed.list.id,
-            "name": feed.list.name,
-            "staged": staged.height,
-            "suppressed_late": outcome.suppressed_late,
-            "sent": outcome.sent,
-            "listed": outcome.listed,
-            "refused": dict(outcome.refused),
-            "poisoned": outcome.poisoned,
-            "count": outcome.count,
-            "clears": outcome.clears,
-            "purged": outcome.purged,
-            "refilled_at": at.isoformat(),
-            "many_refused": many,
-        }
-        done = self._batches.refilled(batch, at, outcome.sent, facts)
-        log(Event.PLACE, batch=batch.id, place=done.place)
-        return done
-
-    # --- cases -----------------------------------------------------------------------------------
-
-    def _rejected(self, feed: Feed, content: bytes, checked: Checked) -> RejectedRows:
-        dialect = self._world.config.plans[feed.name].dialect
-        return RejectedRows(
-            checked.rejected, content, checked.header, dialect.encoding, dialect.delimiter,
-            dialect.quote,
-        )  # fmt: skip
-
-    def _case_of_rows(
-        self, batch: Batch, feed: Feed, content: bytes, checked: Checked, facts: Mapping[str, Any]
-    ) -> None:
-        report = case_report(self._world, batch, None, facts)
-        root = self._world.config.settings.folders.quarantine
-        write_case(root, report, self._rejected(feed, content, checked), None)
-        self._batches.has_case(batch, report.case)
-
-    def _case_of_refused(self, batch: Batch, staged: pl.DataFrame, outcome: Outcome) -> None:
-        codes = {row: f"code-{code}" for row, code in outcome.refused_rows.items()}
-        codes |= dict.fromkeys(outcome.poisoned_rows, "poisoned")
-        lines, ids = staged["line"], staged["recipient_id"]
-        facts = self._batches.detail(batch)["check"]
-        report = case_report(self._world, batch, None, facts)
-        root = self._world.config.settings.folders.quarantine
-        rows = [RefusedRow(lines[row], ids[row], code) for row, code in sorted(codes.items())]
-        add_refused(root, report, rows)
-        self._batches.has_case(batch, report.case)
 
     def _quarantine(self, batch: Batch, error: Unfit) -> Batch:
         """A drop that can never be right: its case first, then its end."""
-        world = self._world
-        checked, found = error.checked, error.refusal
-        facts = counts(checked, None) if checked is not None else None
-        refusal = Refusal(found.code, found.facts, found.line, found.column, found.field)
-        report = case_report(world, batch, refusal, facts)
-        feed = world.config.find_feed(batch.feed or "")
-        rejected = None
-        if checked is not None and feed is not None:
-            rejected = self._rejected(feed, error.content, checked)
-        original = world.batches / batch.id / ORIGINAL
-        write_case(world.config.settings.folders.quarantine, report, rejected, original)
-        if facts is not None:
-            self._batches.counted(batch, facts)
-        self._batches.has_case(batch, report.case)
+        case_of_drop(self._world, batch, error)
         return self._end(batch, Place.QUARANTINED, error.code, error.facts)
 
     # --- holds and ends --------------------------------------------------------------------------
 
     def _hold(self, batch: Batch, error: EtlError) -> Batch:
         """Let the batch wait: for a release, or for the world to be right again."""
-        if error.code == "no-rows" and batch.place is Place.CLAIMED:
-            return self._quarantine(batch, Unfit.of("no-rows", **error.facts))
         far = self._world.config.settings.far_side
         minutes = (
             far.again_minutes if self._batches.tries(batch) < SOON_TRIES else far.later_minutes
@@ -344,7 +179,7 @@ class Pipeline:
         return done
 
     def finish_ended(self) -> None:
-        """At start: finish every batch whose end is journalled but was not carried through."""
+        """Finish every batch whose end is journalled but was not carried through."""
         world = self._world
         for batch_id, _ in list(world.inbox.claims()):
             batch = self._batches.find(batch_id)

@@ -22,6 +22,11 @@ class About(StrEnum):
     STATE = "state"
 
 
+class _Known(dict[str, object]):
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
 @dataclass(frozen=True, slots=True)
 class Reason:
     """A code's subject, sentence and hint."""
@@ -32,12 +37,7 @@ class Reason:
 
     def words(self, facts: Mapping[str, object]) -> str:
         """Fill the facts in; a missing fact shows as `?`."""
-
-        class Known(dict[str, object]):
-            def __missing__(self, key: str) -> str:
-                return "?"
-
-        return self.sentence.format_map(Known(facts))
+        return self.sentence.format_map(_Known(facts))
 
 
 _R, _D, _I, _G, _W, _L, _N, _S = (

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from etl.guards import RowBounds
 from etl.ports import Stream
@@ -303,13 +303,3 @@ class Settings(_Table):
     sftp: dict[Name, Sftp] = Field(default_factory=dict)
     client: dict[Name, Client]
     feed: Annotated[list[Feed], Field(min_length=1)]
-
-
-class Resolved(_Table):
-    """Secrets by their place in the configuration, read once at start."""
-
-    values: dict[str, SecretStr]
-
-    def get(self, where: str) -> str:
-        """The secret at a place such as `client.main.password`."""
-        return self.values[where].get_secret_value()

@@ -1,15 +1,14 @@
-"""What is told of a drop: its receipt for the CRM, its case for ops, its lines in the log.
+"""What is told of a drop: its receipt for the CRM and its line in the log.
 
 Everything is made from the journal, so it can be told again after a crash and is the same.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from etl.batch import ENDS, Batch, Place
 from etl.journal.batches import moment
-from etl.load.quarantine import CaseReport, Refusal, RowCounts
 from etl.load.receipts import (
     Checked,
     Fate,
@@ -49,9 +48,21 @@ def receipt(world: World, batch: Batch) -> Receipt:
         check=_checked(check),
         upload=_uploaded(detail),
         list=_listed(world, batch, detail),
-        notes=tuple(Told(note["code"], note["facts"]) for note in (check or {}).get("notes", ())),
+        notes=tuple(_notes(world, batch, detail)),
         case=detail["case_name"],
     )
+
+
+def _notes(world: World, batch: Batch, detail: Mapping[str, Any]) -> Iterator[Told]:
+    """What is worth saying besides: of the check, of the list."""
+    for note in (detail["check"] or {}).get("notes", ()):
+        yield Told(note["code"], note["facts"])
+    listed = detail["list"]
+    if listed and listed["many_refused"]:
+        yield Told("many-refused", {"refused": listed["many_refused"], "sent": listed["sent"]})
+    if batch.place is Place.UPLOADED and batch.feed is not None:
+        since = world.journal.batches.last_refilled_at(batch.feed)
+        yield Told("list-unchanged", {"since": since or "ever"})
 
 
 def _reason(batch: Batch, detail: Mapping[str, Any]) -> Told | None:
@@ -113,29 +124,6 @@ def _listed(world: World, batch: Batch, detail: Mapping[str, Any]) -> Listed | N
     staged = detail["staged_rows"]
     return Listed(
         feed.list.id, feed.list.name, staged, late, staged - late, listed=0, clears=clears
-    )
-
-
-def case_report(
-    world: World, batch: Batch, refusal: Refusal | None, facts: Mapping[str, Any] | None
-) -> CaseReport:
-    """What a case says of the drop it is about."""
-    rows = None
-    if facts is not None:
-        rows = RowCounts(
-            facts["rows_read"], facts["accepted"], facts["rejected"], facts["suppressed"]
-        )
-    return CaseReport(
-        batch=batch.id,
-        feed=batch.feed,
-        name=batch.name,
-        size_bytes=batch.size_bytes,
-        sha256=batch.sha256,
-        dropped_at=batch.dropped_at,
-        claimed_at=batch.claimed_at,
-        written_at=world.clock.wall(),
-        refusal=refusal,
-        rows=rows,
     )
 
 

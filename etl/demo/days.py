@@ -85,11 +85,12 @@ def _play(
             console.print("\nOvernight somebody unsubscribes, and somebody bounces once too often.")
             next_day(far.campaign, expected)
         drops = expected.of_day(day)
-        console.rule(f"Day {day}: the CRM writes {len(drops)} drops into the inbox")
+        words = f"\nDay {day}: the CRM writes {len(drops)} drops into the inbox"
+        console.print(words, style="bold")
         for drop in drops:
             put_drop(expected, drop, far.folder / "inbox")
         since = len(far.campaign.calls())
-        code = _run_once(far)
+        code = run_once(far)
         if live.stopped:
             raise StoppedEarly
         if code not in AS_WISHED:
@@ -102,7 +103,7 @@ def _play(
     return outcomes, troubles
 
 
-def _run_once(far: Servers) -> int:
+def run_once(far: Servers) -> int:
     """What `etl once` does; the signals it takes are given back."""
     numbers = (signal.SIGTERM, signal.SIGINT)
     before = [signal.getsignal(number) for number in numbers]

@@ -16,7 +16,7 @@ from etl.demo.proof import Outcome
 from etl.guards import RELEASABLE
 from etl.log import Event
 
-WIDTH = 230
+WIDTH = 300
 """Columns where nothing tells the real width: no row of the table is cut or folded."""
 _CHUNKS_BETWEEN = 25
 _QUIET = frozenset({Event.STARTED, Event.SCAN, Event.SETTLED})
@@ -56,6 +56,8 @@ class Live:
     def _is_telling(entry: dict[str, Any]) -> bool:
         if entry["event"] in _QUIET:
             return False
+        if entry["event"] == Event.FETCHED and entry.get("complete"):
+            return bool(entry.get("new_events"))
         if entry["event"] != Event.CHUNK or entry.get("in_doubt") or entry.get("refused"):
             return True
         return int(entry.get("number", 0)) % _CHUNKS_BETWEEN == _CHUNKS_BETWEEN - 1
@@ -87,34 +89,49 @@ def wide(console: Console) -> Console:
 
 
 def show_table(console: Console, outcomes: Sequence[Outcome]) -> None:
-    """One line per drop: what became of it, where to look, and whether that was expected."""
+    """One line per drop: what became of it, where to look, and whether that was expected.
+
+    On a narrow screen the names of files follow below the table.
+    """
+    spacious = console.width >= WIDTH
+    yes, no = ("ok", "NO") if console.options.ascii_only else ("✓", "✗")
     table = Table(title="What became of every drop")
-    table.add_column("")
-    table.add_column("day", justify="right")
-    for name in ("drop", "what it is", "fate"):
+    for name, right in (("", ""), ("day", ""), ("drop", ""), ("fate", ""), *_NUMBERS):
+        table.add_column(name, overflow="fold", justify="right" if right else "left")
+    for name in ("uploaded as", "where to look", "what it is") if spacious else ():
         table.add_column(name, overflow="fold")
-    for name in ("rows read", "accepted", "rejected", "suppressed"):
-        table.add_column(name, justify="right")
-    table.add_column("uploaded as", overflow="fold")
-    table.add_column("list count", justify="right")
-    table.add_column("where to look", overflow="fold")
     for outcome in outcomes:
-        check = outcome.receipt.get("check") or {}
-        fate = str(outcome.receipt.get("fate", "no receipt"))
-        code = (outcome.receipt.get("reason") or {}).get("code")
-        numbers = (check.get(key) for key in ("rows_read", "accepted", "rejected", "suppressed"))
-        table.add_row(
-            Text("✗", "bold red") if outcome.differences else Text("✓", "green"),
-            str(outcome.drop.day),
-            outcome.drop.name,
-            outcome.drop.what,
-            f"{fate}: {code}" if code else fate,
-            *("-" if number is None else str(number) for number in numbers),
-            (outcome.receipt.get("upload") or {}).get("name", "-"),
-            "-" if outcome.list_count is None else str(outcome.list_count),
-            outcome.where,
-        )
+        mark = Text(no, "bold red") if outcome.differences else Text(yes, "green")
+        cells = [str(outcome.drop.day), outcome.drop.name, _fate(outcome), *_numbers(outcome)]
+        if spacious:
+            cells += [_uploaded(outcome), outcome.where, outcome.drop.what]
+        table.add_row(mark, *cells)
     console.print(table)
+    if not spacious:
+        for outcome in outcomes:
+            words = f"{outcome.drop.name}: uploaded as {_uploaded(outcome)}, see {outcome.where}"
+            console.print(words, soft_wrap=True, markup=False)
+
+
+_NUMBERS = (
+    ("rows read", "rows_read"), ("accepted", "accepted"), ("rejected", "rejected"),
+    ("suppressed", "suppressed"), ("list count", "list"),
+)  # fmt: skip
+
+
+def _fate(outcome: Outcome) -> str:
+    fate = str(outcome.receipt.get("fate", "no receipt"))
+    code = (outcome.receipt.get("reason") or {}).get("code")
+    return f"{fate}: {code}" if code else fate
+
+
+def _numbers(outcome: Outcome) -> list[str]:
+    found = {**(outcome.receipt.get("check") or {}), "list": outcome.list_count}
+    return ["-" if found.get(key) is None else str(found[key]) for _, key in _NUMBERS]
+
+
+def _uploaded(outcome: Outcome) -> str:
+    return str((outcome.receipt.get("upload") or {}).get("name", "-"))
 
 
 def show_releases(console: Console, outcomes: Sequence[Outcome], config_file: str) -> None:

@@ -252,6 +252,13 @@ class Batches:
         ).fetchone()
         return LastRefill(row["rows_sent"], row["drop_order"], row["sha256"]) if row else None
 
+    def last_refilled_at(self, feed: str) -> str | None:
+        """When the feed's last refill was complete, ISO 8601 in UTC."""
+        row = self._db.connection.execute(
+            "SELECT max(at) AS at FROM completed WHERE feed=?", (feed,)
+        ).fetchone()
+        return row["at"] if row else None
+
     def completed(self, feed: str, count: int) -> Sequence[str]:
         """Batch ids of the feed's last completed refills, newest first."""
         sql = "SELECT batch FROM completed WHERE feed=? ORDER BY at DESC, batch DESC LIMIT ?"

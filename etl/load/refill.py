@@ -7,7 +7,6 @@ off anywhere is taken up by this same code, which asks the list what the journal
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import polars as pl
 
@@ -15,66 +14,12 @@ from etl.batch import Batch, Place
 from etl.errors import FarSideRefused, FarSideUnavailable, Mismatch
 from etl.journal import Journal
 from etl.journal.refills import Call, Round
-from etl.load.ledger import (
-    ADDRESS_REFUSED,
-    ALREADY,
-    BLOCKLISTED,
-    BOUNCED,
-    FAILED,
-    FILTERED,
-    INSERTED,
-    LATE,
-    POISONED,
-    UNSUBSCRIBED,
-    Ledger,
-)
+from etl.load.ledger import INSERTED, POISONED, Ledger
+from etl.load.outcome import Outcome, RefillPlan, outcome
 from etl.log import Event, log
 from etl.ports import Clock, RecipientList, Recipients
 
-Kind = Literal["bounced", "unsubscribed", "blocklisted"]
 FURTHER_CLEARS = 2
-SUPPRESSION_CODES: dict[int, Kind] = {
-    UNSUBSCRIBED: "unsubscribed",
-    BLOCKLISTED: "blocklisted",
-    BOUNCED: "bounced",
-}
-REFUSAL_CODES = (ADDRESS_REFUSED, FILTERED, FAILED)
-
-
-@dataclass(frozen=True, slots=True)
-class RefillPlan:
-    """Which list, filled how."""
-
-    list_id: int
-    attributes: tuple[str, ...]
-    chunk_rows: int
-    max_shrink: float
-    poisoned_limit: int
-    """More rows than this that fail alone, and the refill is held instead."""
-    believe_after_seconds: float
-    """getCount may lag: a mismatch is believed only after this long."""
-    pauses: tuple[float, ...]
-    """Seconds between the tries of one run, while Campaign does not answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A refill that is complete and proved."""
-
-    sent: int
-    listed: int
-    suppressed_late: int
-    refused: Mapping[str, int]
-    poisoned: int
-    count: int
-    clears: int
-    purged: int
-    refused_rows: Mapping[int, int] = field(repr=False)
-    """Staged row -> code 1, 6 or 7."""
-    poisoned_rows: Mapping[int, str] = field(repr=False)
-    """Staged row -> Campaign's redacted words."""
-    suppressed_rows: Mapping[int, int] = field(repr=False)
-    """Staged row -> code 2, 3 or 4."""
 
 
 @dataclass(slots=True)
@@ -128,9 +73,9 @@ class Refill:
                 self.guards(None)
             self._clear(under_way, in_doubt=resumed)
             if self._add(under_way, ledger):
-                outcome = self._prove(ledger)
-                if outcome is not None:
-                    return outcome
+                done = self._prove(ledger)
+                if done is not None:
+                    return done
             self._clear_again(ledger)
             resumed = True
 
@@ -292,31 +237,10 @@ class Refill:
         count = self._count_within(low - gone, high)
         if not low - gone <= count <= high:
             return None
-        outcome = self._outcome(ledger, count, gone)
-        if outcome.listed < (1 - self.plan.max_shrink) * outcome.sent:
-            raise Mismatch("list-short", listed=outcome.listed, sent=outcome.sent)
-        log(Event.VERIFIED, batch=self.batch.id, list_id=self.plan.list_id, count=count,
-            sent=outcome.sent, listed=outcome.listed)  # fmt: skip
-        return outcome
-
-    def _outcome(self, ledger: Ledger, count: int, purged: int) -> Outcome:
-        counts = ledger.counts()
-        refused = {
-            f"code-{code}": counts[code]
-            for code in (*REFUSAL_CODES, *SUPPRESSION_CODES)
-            if counts[code]
-        }
         clears, _ = self.journal.refills.clears(self.batch)
-        return Outcome(
-            sent=self.staged.height - counts[LATE],
-            listed=counts[INSERTED] + counts[ALREADY],
-            suppressed_late=counts[LATE],
-            refused=dict(sorted(refused.items())),
-            poisoned=counts[POISONED],
-            count=count,
-            clears=clears,
-            purged=purged,
-            refused_rows=ledger.rows_with(*REFUSAL_CODES),
-            poisoned_rows=self.journal.refills.poisoned(self.batch),
-            suppressed_rows=ledger.rows_with(*SUPPRESSION_CODES),
-        )
+        done = outcome(ledger, self.journal.refills.poisoned(self.batch), count, clears, gone)
+        if done.listed < (1 - self.plan.max_shrink) * done.sent:
+            raise Mismatch("list-short", listed=done.listed, sent=done.sent)
+        log(Event.VERIFIED, batch=self.batch.id, list_id=self.plan.list_id, count=count,
+            sent=done.sent, listed=done.listed)  # fmt: skip
+        return done

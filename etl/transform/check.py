@@ -157,7 +157,9 @@ def _structure(broken: Sequence[Broken], drop: bytes, plan: CheckPlan) -> pl.Dat
     lines = []
     for item in broken:
         codes = item.codes
-        if not decodes(drop[item.offset : item.end], encoding):
+        # A line beyond the limit may be the whole file: it is not even decoded.
+        sized = "line-too-long" not in codes
+        if sized and not decodes(drop[item.offset : item.end], encoding):
             codes = (*codes, "bad-bytes")
         for code in codes:
             constraint = {

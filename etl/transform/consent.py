@@ -31,7 +31,7 @@ def judge_consent(rows: pl.DataFrame, consent: Consent) -> tuple[Refusal | None,
     expected = {"opt_in_id": consent.opt_in_id, "media_type": consent.media_type}
     for column, right in expected.items():
         for value, rows_with in found[column]:
-            if value != right:
+            if right is not None and value != right:
                 facts = {
                     "field": _name(column), "value": _shown(value), "expected": right,
                     "rows": rows_with,

@@ -47,7 +47,7 @@ def read_header(data: bytes, content: bytes, plan: CheckPlan) -> Header | Refusa
         return _broken("carriage returns alone end its lines; CRLF or LF are needed")
     read = read_record(content, start, plan.dialect, plan.limits)
     raw = content[start : read.end]
-    if not decodes(raw, codec(plan.dialect)):
+    if read.code != "line-too-long" and not decodes(raw, codec(plan.dialect)):
         return wrong_encoding(data, plan.dialect)
     if read.code is not None:
         return _broken(_in_words(read, plan))

@@ -39,11 +39,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """The one consent a feed's drops carry; `description` None means any text will do."""
+    """The one consent a feed's drops carry; None means that any one value will do."""
 
-    opt_in_id: str
+    opt_in_id: str | None
     description: str | None
-    media_type: str
+    media_type: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ It may not decode, and knows a record's structure only. The rules:
   open there and that comes to no proper end within the limit costs its first physical line too
   (`open-quote`), and the next line is looked at afresh: one stray quote costs no other record.
 - A well-formed record with too few or too many fields costs all its lines: what looks like
-  records inside its quotes is text.
+  records inside its quotes is text. So a stray quote that happens to make a well-formed record
+  with the lines behind it takes them along; nobody could tell it from a right one.
 """
 
 from collections.abc import Iterator
@@ -184,7 +185,7 @@ def _quoted(content: bytes, place: int, bound: int, delimiter: bytes, quote: byt
 def _unquoted(content: bytes, place: int, bound: int, delimiter: bytes, quote: bytes) -> _Step:
     """Read the field that begins at `place` without a quote."""
     feed = content.find(b"\n", place, bound + 2)
-    if feed < 0 and len(content) > bound:
+    if feed < 0 and len(content) > bound:  # too long whatever follows: look no further
         return _Step("open-quote", b"", bound, last=True)
     stop = _stop(content, place, feed)
     comma = content.find(delimiter, place, stop)

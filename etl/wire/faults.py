@@ -33,7 +33,9 @@ _SENT = re.compile(r"\b(?:recipients?|rows?|batch|entries|values?|array|list)\b"
 
 _HEAD_CHARS = 2000
 _WORDS_CHARS = 200
-_SHORTEST_SECRET = 3
+# A value of one or two characters tells nothing and would eat the words; a short one is cut out
+# where it stands as a word, a longer one anywhere, and a long one with all that follows it.
+_TELLING_CHARS, _SHORT_CHARS, _LONG_CHARS = 3, 6, 60
 
 
 class SessionLost(Exception):  # noqa: N818 - told from the call to its session, never leaves it
@@ -75,11 +77,21 @@ def redacted(text: str, sent: Iterable[str]) -> str:
     words = _CALL.sub("", text[:_HEAD_CHARS])
     words = _BRACKET.sub("", _CLASS.sub("", words))
     for secret in sent:
-        if len(secret) >= _SHORTEST_SECRET and secret in words:
-            words = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "…", words)
+        words = _without(words, secret)
     words = _QUOTED.sub("…", words)
     words = _OPEN_QUOTE.sub("…", words)
     words = _ADDRESS.sub("…", words)
     words = _HEX.sub("…", words)
     words = _CONTROL.sub(" ", words).strip()
     return words[:_WORDS_CHARS] or "no words"
+
+
+def _without(words: str, secret: str) -> str:
+    """Cut a value that was sent out of the words."""
+    if len(secret) < _TELLING_CHARS or secret[:_LONG_CHARS] not in words:
+        return words
+    if len(secret) < _SHORT_CHARS:
+        return re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "…", words)
+    if len(secret) <= _LONG_CHARS:
+        return words.replace(secret, "…")
+    return words[: words.index(secret[:_LONG_CHARS])] + "…"

@@ -182,9 +182,8 @@ def campaign_stage(
         access = CampaignAccess(
             MANDATOR, "api", "secret", sim.url, sim.ca_file, short_items=short_items
         )
-        session = CampaignSession(access, clock or TwinClock())
-        yield CampaignStage(sim, session)
-        session.close()
+        with contextlib.closing(CampaignSession(access, clock or TwinClock())) as session:
+            yield CampaignStage(sim, session)
 
 
 # Every way of writing an answer that is not documented, turned to its other setting.

@@ -14,7 +14,7 @@ class Record(NamedTuple):
     fields: list[bytes] | None
 
 
-def walk(data: bytes, start: int, delimiter: int, quote: int, limit: int):
+def walk(data: bytes, start: int, delimiter: int, quote: int, limit: int):  # noqa: PLR0911 - one return per state that ends a record
     """Walk one record: (fault, place of the fault, fields, end)."""
     fields, field, state, place = [], bytearray(), "begin", start
     while True:

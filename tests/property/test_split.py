@@ -5,10 +5,10 @@ import io
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tests.property.reference_split import Record, reference
 
 from etl.transform.plan import Dialect, Limits
 from etl.transform.split import split
+from tests.property.reference_split import Record, reference
 
 
 def ours(data: bytes, start: int, columns: int, dialect: Dialect, limit: int, chunk: int):
@@ -44,6 +44,8 @@ polluted = st.lists(
 @example(b'"a\nb"c\n', 1, 30, 2, '"')
 @example(b'"abc"\r\n', 1, 5, 2, '"')
 @example(b'"a\n""', 1, 4, 2, '"')
+@example(b'"a\n";bcd\n', 2, 7, 2, '"')
+@example(b'"a\n";bcd\r\n', 2, 8, 2, '"')
 def test_fast_and_slow_splitters_agree(data, columns, limit, chunk, quote):
     """Record by record: place, codes and fields are the same."""
     dialect = Dialect(quote=quote)

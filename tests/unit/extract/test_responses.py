@@ -33,9 +33,7 @@ def campaign() -> TwinResponses:
     return TwinResponses(now_ms=NOW_MS)
 
 
-def run(
-    store: SuppressionStore, campaign: TwinResponses, plan: ClientPlan = PLAN
-) -> FetchReport:
+def run(store: SuppressionStore, campaign: TwinResponses, plan: ClientPlan = PLAN) -> FetchReport:
     return fetch(plan, campaign, store, TwinClock())
 
 
@@ -218,12 +216,15 @@ class Endless:
     """A far side whose pages are too long."""
 
     def now(self) -> int:
+        """Some time."""
         return NOW_MS
 
     def page(self, stream: Stream, window: Window, start_row: int) -> list[Row]:
+        """One row too many."""
         return [["a@example.org"]] * (PAGE_ROWS + 1)
 
     def blocklist(self) -> list[str]:
+        """Nobody."""
         return []
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 import re
 import socket
 import threading
+import time
 from urllib.parse import urlsplit
 
 import pytest
@@ -179,6 +180,18 @@ def test_count_limit(caller, control, limit, refused):
     _while_held(control, caller, "getCount", ("RpcRecipient.getCount", 100, 0), check)
 
 
+def _until_answered(connection, body):
+    """Call on one connection until the server has seen that the earlier ones are closed."""
+    for _ in range(200):
+        connection.request("POST", "/soap11/RpcSession", body)
+        answer = connection.getresponse().read()
+        if b"Too many" not in answer:
+            assert understood(answer) == "en"
+            return
+        time.sleep(0.02)
+    raise AssertionError("the closed connections are still counted")
+
+
 @pytest.mark.parametrize("counts", ["calls", "sockets"])
 def test_connection_counts(caller, control, counts):
     """An idle open connection counts against the limit only if sockets are counted."""
@@ -186,8 +199,7 @@ def test_connection_counts(caller, control, counts):
     connection = caller.connect()
     try:
         body = envelope("RpcSession", "getLocale", caller.session)
-        connection.request("POST", "/soap11/RpcSession", body)
-        assert understood(connection.getresponse().read()) == "en"
+        _until_answered(connection, body)
         if counts == "sockets":
             with pytest.raises(SoapFault, match="Too many parallel"):
                 caller("RpcSession.getLocale")

@@ -5,7 +5,6 @@ import gzip
 import lzma
 
 import pytest
-from tests.unit.transform.drops import COLUMNS, cells, checked, codes, drop, plan, record
 
 from etl.reasons import REASONS
 from etl.transform.check import (
@@ -18,6 +17,7 @@ from etl.transform.check import (
     content,
     plan_problems,
 )
+from tests.unit.transform.drops import COLUMNS, cells, checked, codes, drop, plan, record
 
 HEADER = ";".join(COLUMNS)
 GOOD = drop([record(0), record(1)])
@@ -38,10 +38,18 @@ REFUSED = {
     "header open quote": (b'"' + GOOD, {}, "broken-header"),
     "header with nul": (b"\0" + GOOD, {}, "broken-header"),
     "long header": (GOOD, {"limits": Limits(line_bytes=9)}, "broken-header"),
-    "cp1252 header": (drop([], HEADER.replace("zip", "Größe")).decode().encode("cp1252"), {}, "wrong-encoding"),
+    "cp1252 header": (
+        drop([], HEADER.replace("zip", "Größe")).decode().encode("cp1252"),
+        {},
+        "wrong-encoding",
+    ),
     "utf-16 in utf-8": (GOOD.decode().encode("utf-16"), {}, "wrong-encoding"),
     "utf-16 without mark": (GOOD, {"dialect": Dialect("utf-16")}, "wrong-encoding"),
-    "utf-16 cut": (GOOD.decode().encode("utf-16")[:-1], {"dialect": Dialect("utf-16")}, "truncated"),
+    "utf-16 cut": (
+        GOOD.decode().encode("utf-16")[:-1],
+        {"dialect": Dialect("utf-16")},
+        "truncated",
+    ),
     "cut": (GOOD[:-4], {}, "truncated"),
     "columns": (GOOD, {"limits": Limits(columns=11)}, "too-many-columns"),
     "missing": (drop([], HEADER.replace(";zip", "")), {}, "missing-column"),
@@ -49,7 +57,7 @@ REFUSED = {
     "twice": (drop([], HEADER + ";zip"), {}, "duplicate-column"),
     "nameless": (drop([], HEADER + ";"), {}, "empty-column-name"),
     "extra": (drop([], HEADER + ";IBAN"), {}, "extra-column"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -60,6 +68,13 @@ def test_a_drop_that_cannot_be_read_is_refused(name):
     assert isinstance(answer, Refusal)
     assert answer.code == code
     assert "?" not in REASONS[code].words(answer.facts).removesuffix("?")
+
+
+def test_a_file_with_carriage_returns_only_is_told_so():
+    """It is not read as one long header without rows, and the refusal says what to mend."""
+    answer = check(GOOD.replace(b"\r\n", b"\r"), plan())
+    assert isinstance(answer, Refusal)
+    assert "carriage returns alone" in str(answer.facts["detail"])
 
 
 def test_header_only_is_no_rows():
@@ -79,12 +94,20 @@ def test_a_drop_of_bad_rows_only_is_no_rows_and_lists_them():
 @pytest.mark.parametrize(
     ("header", "field", "hint"),
     [
-        (HEADER.replace("birthday", "Birth_day"), "birthday", "did you mean 'Birth_day' for 'birthday'?"),
+        (
+            HEADER.replace("birthday", "Birth_day"),
+            "birthday",
+            "did you mean 'Birth_day' for 'birthday'?",
+        ),
         (HEADER.replace(";zip", ""), "zip", None),
         (HEADER.replace(";", ","), "opt-in-id", "is the delimiter a comma?"),
-        (HEADER.replace("entity-id", "entity id"), "entity-id", "did you mean 'entity id' for 'entity-id'?"),
+        (
+            HEADER.replace("entity-id", "entity id"),
+            "entity-id",
+            "did you mean 'entity id' for 'entity-id'?",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_missing_column_is_named_with_a_suggestion(header, field, hint):
     """The refusal names the column and, where a name comes close, what it may be called."""
     answer = check(drop([record(0)], header), plan())
@@ -156,9 +179,10 @@ def test_two_consents_refuse_the_drop(column):
     answer = checked(drop(rows))
     first = cells(0)[column]
     assert answer.refusal == Refusal(
-        "mixed-consents", {"field": column, "count": 2, "values": f"{first} (2), anders (1)"},
+        "mixed-consents",
+        {"field": column, "count": 2, "values": f"{first} (2), anders (1)"},
         field=column,
-    )  # fmt: skip
+    )
     assert answer.rows_read == 3
 
 
@@ -175,14 +199,15 @@ def test_another_consent_refuses_the_drop(column):
 
 
 def test_named_consents_are_few_short_and_no_addresses():
-    """At most ten values, each at most 80 characters, and what looks like an address is not said."""
-    values = ["canary@example.org", "y" * 200, "a\x07b", *map(str, range(20))]
+    """At most ten values, 80 characters each; what looks like an address is not said."""
+    values = ["canary@example.org", "canary@example.org", "y" * 200, "a\x07b", *map(str, range(20))]
     answer = checked(drop([record(n, opt_in_id=value) for n, value in enumerate(values)]))
     assert answer.refusal is not None
     named = str(answer.facts if isinstance(answer, Refusal) else answer.refusal.facts["values"])
     assert "canary" not in named
     assert "\x07" not in named
-    assert named.count("(1)") == 10
+    assert named.startswith("(looks like an address) (2), ")
+    assert named.count("(1)") == 9
     assert named.endswith("and 13 more")
     assert "y" * 81 not in named
 

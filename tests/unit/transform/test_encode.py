@@ -4,10 +4,10 @@ import csv
 import io
 
 import pytest
-from tests.unit.transform.drops import COLUMNS, checked, drop, plan, record
 
 from etl.transform.check import Dialect, content
 from etl.transform.encode import OutputDialect, encode, rejected_original
+from tests.unit.transform.drops import COLUMNS, checked, drop, plan, record
 
 ROWS = [
     record(0, notes='"zwei\r\nZeilen; ""ja"""'),
@@ -63,8 +63,9 @@ def test_fewer_columns_in_the_order_given():
     """Only the named columns leave; an unknown name is the caller's mistake."""
     data = drop(ROWS)
     assert written(data, plan(), columns=["zip", "email"]).splitlines()[:2] == [
-        b"zip;email", b"01067;p0@example.org",
-    ]  # fmt: skip
+        b"zip;email",
+        b"01067;p0@example.org",
+    ]
     with pytest.raises(ValueError, match="is not in list"):
         written(data, plan(), columns=["nirgends"])
 

@@ -1,10 +1,11 @@
 """Every reason a row can get, each from the smallest drop that earns it."""
 
 import pytest
-from tests.unit.transform.drops import PLAN, checked, codes, drop, plan, record
 
 from etl.reasons import REASONS, About
 from etl.transform.check import Limits
+from etl.transform.split import CHUNK_RECORDS
+from tests.unit.transform.drops import PLAN, checked, codes, drop, plan, record
 
 NARROW = plan(limits=Limits(line_bytes=200), entity_types=("contact",))
 
@@ -76,9 +77,11 @@ def test_all_reasons_of_a_row_are_listed():
     bad = record(1, email="x@y", zip="x", birthday="morgen", notes="x")
     answer = checked(drop([record(0), bad]))
     assert codes(answer) == [
-        (1, "email", "email"), (1, "pattern", "zip"), (1, "type", "birthday"),
+        (1, "email", "email"),
+        (1, "pattern", "zip"),
+        (1, "type", "birthday"),
         (1, "min-length", "notes"),
-    ]  # fmt: skip
+    ]
     assert answer.rejected_rows == 1
 
 
@@ -101,15 +104,18 @@ def test_quoted_empty_is_empty():
 
 def test_a_duplicate_of_a_rejected_row_is_kept():
     """Only a fit row takes a recipient's place: a bad row costs no other, and repeats behind the
-    kept row are told of it beside their own faults."""
+    kept row are told of it beside their own faults.
+    """
     first, kept, again = (
         record(n, email="same@example.org", zip=code)
         for n, code in ((1, "x"), (2, "01067"), (3, "y"))
     )
     answer = checked(drop([record(0), first, kept, again]))
     assert codes(answer) == [
-        (1, "pattern", "zip"), (3, "pattern", "zip"), (3, "duplicate-recipient", None),
-    ]  # fmt: skip
+        (1, "pattern", "zip"),
+        (3, "pattern", "zip"),
+        (3, "duplicate-recipient", None),
+    ]
     assert answer.rejected["other_line"].to_list() == [None, None, 4]
 
 
@@ -132,6 +138,17 @@ def test_unique_names_the_first_line_and_ignores_empty_cells():
     answer = checked(drop(rows))
     assert codes(answer) == [(3, "unique", "score")]
     assert answer.rejected["other_line"].to_list() == [2]
+
+
+def test_repeats_are_found_across_chunks():
+    """The last of more records than are judged at once repeats the first one's address and value."""
+    rows = [record(n) for n in range(CHUNK_RECORDS)]
+    answer = checked(drop([*rows, record(0, entity_id="Z")]))
+    assert codes(answer) == [
+        (CHUNK_RECORDS, "unique", "score"),
+        (CHUNK_RECORDS, "duplicate-recipient", None),
+    ]
+    assert answer.rejected["other_line"].to_list() == [2, 2]
 
 
 def test_attributes_are_written_as_campaign_takes_them():
@@ -170,8 +187,10 @@ def test_the_address_is_normalised_and_kept_as_dropped():
         drop([record(0, email=" Änne.Müller@Bücher.TEST ".replace("Änne.Müller", "Anne"))])
     )
     assert answer.rows.select("recipient_id", "address", "address_dropped").row(0) == (
-        "anne@xn--bcher-kva.test", "anne@xn--bcher-kva.test", " Anne@Bücher.TEST ",
-    )  # fmt: skip
+        "anne@xn--bcher-kva.test",
+        "anne@xn--bcher-kva.test",
+        " Anne@Bücher.TEST ",
+    )
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etl.wire import answers
@@ -36,6 +36,7 @@ def texts(*items: str, length: int | None = None) -> bytes:
     return answered("op", f'<r {ARRAY}"xsd:string[{count}]">{"".join(items)}</r>')
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 7), max_size=30), st.booleans(), st.integers(0, 9))
 def test_codes_come_in_the_order_of_the_rows(codes: list[int], shared: bool, seed: int) -> None:
     """References are followed by name, so shuffled and shared targets change nothing."""
@@ -49,6 +50,7 @@ def test_inline_codes_are_read() -> None:
     assert answers.codes(opened(content), 3) == [0, 5, 7]
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), max_size=30), st.integers(0, 9))
 def test_flags_come_in_the_order_asked(flags: list[bool], seed: int) -> None:
     """Booleans are references too, and keep their order."""
@@ -140,6 +142,7 @@ def test_a_page_beyond_its_size_is_unreadable() -> None:
         answers.table(opened(answered("op", f'<r {ARRAY}"xsd:string[][2]">{row}{row}</r>')), 1)
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(min_codepoint=0x10000), min_size=1, max_size=5), st.booleans())
 def test_surrogate_entities_are_mended(text: str, as_hex: bool) -> None:
     """A character beyond the basic plane written as two entities is read as that character."""

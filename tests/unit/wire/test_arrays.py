@@ -1,7 +1,7 @@
 """Arrays of a request: the exact bytes, and that any text comes out of them as it went in."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
@@ -72,12 +72,14 @@ def test_empty_tables_keep_their_rows(rows: list[list[str | None]]) -> None:
     assert read(arrays.table("in6", rows, 0)) == rows
 
 
+@settings(deadline=None)
 @given(st.lists(XML_TEXT), st.booleans())
 def test_any_strings_come_back(values: list[str], short: bool) -> None:
     """Whatever XML can hold is read back as it was."""
     assert read(arrays.strings("in3", values, short_items=short)) == values
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 4).flatmap(
         lambda n: st.lists(st.lists(st.none() | XML_TEXT, min_size=n, max_size=n), min_size=1)

@@ -1,7 +1,7 @@
 """Fault texts: what they mean, and that nothing personal is left of them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etl.errors import FarSideRefused, FarSideUnavailable
@@ -49,6 +49,14 @@ def test_what_was_sent_is_cut_out_wherever_it_stands() -> None:
     assert redacted(text, sent) == "Cannot parse … (…) of … on …"
 
 
+def test_what_was_sent_is_cut_out_in_any_length() -> None:
+    """Within a word from six characters on, and a text of any length with all that follows."""
+    assert redacted("Bad cell xCANARYx", ["CANARY"]) == "Bad cell x…x"
+    long = "CANARY " * 1000
+    assert redacted(f"Cannot store {long} in note", [long]) == "Cannot store …"
+
+
+@settings(deadline=None)
 @given(st.lists(st.text("ab '\"@:,.;=", min_size=3, max_size=12), min_size=1, max_size=4))
 def test_quoted_arguments_never_show(values: list[str]) -> None:
     """However values quote and break, what follows the words of the call is gone."""

@@ -205,7 +205,7 @@ def test_a_dripping_server_is_cut_at_the_deadline(begin: bytes) -> None:
     error = failure(drip(begin), Limits(1, 1, 0.6))
     assert in_doubt(error)
     assert "within 0.6 s" in str(error)
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 5
 
 
 def test_the_deadline_holds_over_tls(tmp_path: Path) -> None:

@@ -1,0 +1,54 @@
+"""The guards at their places in a drop's life: what is compared is fetched here, judged in guards.
+
+Each raises GuardTripped, and the batch is held.
+"""
+
+from datetime import timedelta
+
+from etl.batch import Batch, Place
+from etl.guards import freshness_guard, list_guards, row_guards
+from etl.settings import Feed
+from etl.world import World
+
+
+def guard_freshness(world: World, feed: Feed) -> None:
+    """Before an upload and before every clear: the suppression data is there, whole and young."""
+    fresh = world.store.freshness(feed.client)
+    freshness_guard(
+        fresh.completed_at,
+        fresh.shrunk_from,
+        fresh.blocklist_entries,
+        world.clock.wall(),
+        timedelta(hours=world.config.settings.suppression.max_age_hours),
+    )
+
+
+def guard_rows(world: World, batch: Batch, feed: Feed, rows: int) -> None:
+    """Before an upload and before the first clear: so many rows may replace the last refill's."""
+    row_guards(
+        rows,
+        batch.order,
+        world.journal.batches.last_refill(feed.name),
+        feed.guards.bounds,
+        world.journal.requests.allowed(batch),
+    )
+
+
+def guard_list(world: World, feed: Feed) -> None:
+    """Before every clear: the list is the pinned one, no test list, and has every attribute."""
+    if feed.list is None:
+        raise AssertionError(feed.name)
+    found = world.campaigns[feed.client].lists.describe(feed.list.id)
+    list_guards(feed.list.id, feed.list.name, tuple(feed.attributes), found)
+
+
+def elders(world: World, batch: Batch, places: set[Place]) -> list[Batch]:
+    """Older batches of the same feed in these places; the newer one takes their place."""
+    return [
+        other
+        for other in world.journal.batches.under_way()
+        if other.feed == batch.feed
+        and other.id != batch.id
+        and other.place in places
+        and other.order <= batch.order
+    ]
