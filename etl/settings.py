@@ -13,8 +13,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from etl.guards import RowBounds
 from etl.ports import Stream
 
-VERSION = 1
-
 
 def _plain(text: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", text):
@@ -83,9 +81,8 @@ class FarSide(_Table):
     first_seconds: Positive = 1.0
     most_seconds: Positive = 60.0
     again_minutes: Positive = 5.0
-    """A held batch is tried again after this long …"""
     later_minutes: Positive = 30.0
-    """… and after the third time after this long."""
+    """A held batch is tried again after `again_minutes`, from the fourth time `later_minutes`."""
 
 
 class LimitsTable(_Table):
@@ -276,8 +273,7 @@ class Feed(_Table):
     def _regular(cls, text: str) -> str:
         if text != "regular":
             raise ValueError(
-                'only "regular" lists are refilled: on an opt-in list addAll3 re-activates '
-                "people who unsubscribed"
+                'must be "regular": on an opt-in list addAll3 re-activates who unsubscribed'
             )
         return text
 

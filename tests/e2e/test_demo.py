@@ -114,7 +114,7 @@ def test_the_demo_shows_every_drop_and_accounts_for_every_row(tmp_path: Path) ->
     for drop in JSON["drops"]:
         name = Path(drop["file"]).name
         fate = drop["fate"] + (f": {drop['code']}" if drop["code"] else "")
-        row = rf"│ ✓ +│ +{drop['day']} │ {re.escape(name)} +│ {re.escape(fate)} +│"
+        row = rf"│ ✓ +│ {drop['day']} +│ {re.escape(name)} +│ {re.escape(fate)} +│"
         assert re.search(row, done.stdout), name
     assert f"Everything is kept in {folder}" in done.stdout
     for code in ("shrunk", "grown", "outdated"):

@@ -239,7 +239,7 @@ class ResponseHistory(RuleBasedStateMachine):
 
 TestResponseHistory = ResponseHistory.TestCase
 TestResponseHistory.settings = settings(
-    max_examples=100,
+    max_examples=25,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

@@ -68,6 +68,9 @@ class Setting:
         """Changes to feed tables: `extra["a"] = {"list": ...}`."""
         self.tables = ""
         """More TOML at the top of the configuration."""
+        self.scan = "every_seconds = 0.1\nsightings = 2"
+        self.again = "again_minutes = 0.02\nlater_minutes = 0.05"
+        """When a held batch is tried again."""
         self.client_tables = ""
         for name in ("inbox", "quarantine", "receipts", "responses", "secret"):
             (root / name).mkdir(exist_ok=True)
@@ -131,9 +134,9 @@ class Setting:
             "[folders]",
             *(f'{n} = "{self.root / n}"' for n in ("inbox", "quarantine", "receipts", "responses")),
             f'state = "{self.state}"',
-            "[scan]", "every_seconds = 0.1", "sightings = 2",
+            "[scan]", self.scan,
             "[far_side]", "first_seconds = 0.05", "most_seconds = 0.4",
-            "again_minutes = 0.02", "later_minutes = 0.05",
+            self.again,
             "[suppression]",
             f'keys = [{{id = "k1", secret = {{file = "{self.root}/secret/store"}}}}]',
             "[sftp.main]", f'host = "{self.sshd.host}"', f"port = {self.sshd.port}",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,13 @@ def records_of(drop: dict[str, Any], big: Path) -> tuple[tuple[str, ...], list[R
     """What the independent reader finds in a drop."""
     path = big if "made_by" in drop else SAMPLES / drop["file"]
     dialect = feeds()[drop["feed"]].get("csv", {}) if drop["feed"] else {}
-    return read(
-        path.read_bytes(),
-        encoding=dialect.get("encoding", "utf-8"),
-        delimiter=dialect.get("delimiter", ";"),
-    )
+    return parsed(path, dialect.get("encoding", "utf-8"), dialect.get("delimiter", ";"))
+
+
+@cache
+def parsed(path: Path, encoding: str, delimiter: str) -> tuple[tuple[str, ...], list[Record]]:
+    """Read a file once for all tests."""
+    return read(path.read_bytes(), encoding=encoding, delimiter=delimiter)
 
 
 def name_of(drop: dict[str, Any]) -> str:

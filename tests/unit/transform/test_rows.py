@@ -141,7 +141,7 @@ def test_unique_names_the_first_line_and_ignores_empty_cells():
 
 
 def test_repeats_are_found_across_chunks():
-    """The last of more records than are judged at once repeats the first one's address and value."""
+    """The last of more records than are judged at once repeats the first one of all."""
     rows = [record(n) for n in range(CHUNK_RECORDS)]
     answer = checked(drop([*rows, record(0, entity_id="Z")]))
     assert codes(answer) == [
