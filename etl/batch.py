@@ -75,6 +75,7 @@ class Batch:
 
 
 _ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
+ID_CHARACTERS = len("20261124T091500Z-1a2b3c")
 
 
 def new_id(now: datetime) -> str:

@@ -23,6 +23,7 @@ from etl.transform.check import (
     Consent,
     Dialect,
     Limits,
+    plan_problems,
 )
 from etl.transform.schema import TableSchema, load_schema
 
@@ -270,7 +271,10 @@ def _plan(settings: Settings, feed: Feed) -> tuple[CheckPlan | None, list[Proble
         for key, column in wanted
         if column not in columns
     ]
-    return check_plan(settings, feed, schema, attributes), problems
+    if problems:
+        return None, problems
+    plan = check_plan(settings, feed, schema, attributes)
+    return plan, [Problem(where, text) for text in plan_problems(plan)]
 
 
 def check_plan(

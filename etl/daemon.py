@@ -17,7 +17,7 @@ from etl.guards import RELEASABLE
 from etl.intake import Intake
 from etl.journal.batches import stamp
 from etl.journal.requests import Request
-from etl.load.archive import forget_before
+from etl.load.archive import forget_cases, forget_drops
 from etl.log import Event, log
 from etl.pipeline import Pipeline
 from etl.ports import Stopped
@@ -36,6 +36,7 @@ class Daemon:
         self._intake = Intake(world)
         self._pipeline = Pipeline(world)
         self._fetched: dict[str, datetime] = {}
+        self._forgotten: datetime | None = None
         self._bug: BaseException | None = None
         self._lost = False
 
@@ -224,7 +225,12 @@ class Daemon:
                     log(Event.FAR_SIDE, client=client, code=error.code, sentence=error.sentence)
 
     def _forget_old(self) -> None:
-        """Remove archived drops whose time is over."""
-        archive = self._world.config.settings.archive
-        limit = self._world.clock.wall() - timedelta(days=archive.days)
-        forget_before(self._world.archive, limit)
+        """Once an hour, remove archived drops and cases whose time is over."""
+        now, settings = self._world.clock.wall(), self._world.config.settings
+        if self._forgotten is not None and now - self._forgotten < timedelta(hours=1):
+            return
+        self._forgotten = now
+        forget_drops(self._world.archive, now - timedelta(days=settings.archive.days))
+        forget_cases(
+            settings.folders.quarantine, now - timedelta(days=settings.archive.quarantine_days)
+        )

@@ -1,7 +1,6 @@
 """What `etl.toml` may say: every key, its default and its bounds. Frozen once read.
 
-Nothing is read from disk here; `etl.config` reads, resolves secrets and checks what belongs
-together.
+Nothing is read from disk here; `etl.config` reads, and checks what belongs together.
 """
 
 import re
@@ -68,7 +67,7 @@ class Scan(_Table):
 
 
 class Archive(_Table):
-    """How long copies are kept, in days."""
+    """Days that archived drops and cases are kept."""
 
     days: Count = 30
     quarantine_days: Count = 90

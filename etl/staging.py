@@ -16,7 +16,7 @@ from etl.durable import write_file
 from etl.errors import Mismatch, RejectedDrop
 from etl.extract.learned import Found, Kind
 from etl.settings import Feed
-from etl.transform.check import ATTRIBUTE, Checked, Refusal, check
+from etl.transform.check import ATTRIBUTE, Checked, CheckPlan, Refusal, check
 from etl.transform.encode import OutputDialect, encode
 from etl.transform.suppress import suppress
 from etl.world import World
@@ -138,11 +138,10 @@ def stage(world: World, feed: Feed, batch: Batch, content: bytes, checked: Check
     hits = suppressed_now(world, feed, checked.rows)
     fit = checked.rows.join(hits, on="record", how="anti", maintain_order="left")
     plan = world.config.plans[feed.name]
-    output = columns = None
-    if feed.output is not None:
-        columns = tuple(feed.output.columns) if feed.output.columns else None
-        delimiter = feed.output.delimiter or plan.dialect.delimiter
-        output = OutputDialect(delimiter, plan.dialect.quote)
+    output = None
+    if feed.output is not None and feed.output.delimiter is not None:
+        output = OutputDialect(feed.output.delimiter, plan.dialect.quote)
+    columns = _columns_that_leave(feed, plan, checked.header)
     folder = world.batches / batch.id
     accepted_sha256 = write_file(
         folder / ACCEPTED,
@@ -151,6 +150,19 @@ def stage(world: World, feed: Feed, batch: Batch, content: bytes, checked: Check
     )
     staged_sha256 = write_file(folder / STAGED, _as_arrow(fit, feed), 0o600)
     return Staged(fit.height, counts(checked, hits), staged_sha256, accepted_sha256)
+
+
+def _columns_that_leave(
+    feed: Feed, plan: CheckPlan, header: Sequence[str]
+) -> tuple[str, ...] | None:
+    """Which columns the uploaded file has; None when the records leave as they came.
+
+    A column the schema does not name is ignored where the feed says so, and never leaves.
+    """
+    if feed.output is not None and feed.output.columns:
+        return tuple(feed.output.columns)
+    known = tuple(name for name in header if plan.schema.field(name) is not None)
+    return None if len(known) == len(header) else known
 
 
 def _as_arrow(fit: pl.DataFrame, feed: Feed) -> bytes:

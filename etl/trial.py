@@ -54,9 +54,7 @@ def try_file(
         "reasons": [
             {
                 **row,
-                "sentence": REASONS[row["code"]].words(
-                    {"field": row["field"], "constraint": row["constraint"]}
-                ),
+                "sentence": _words(row["code"], row["field"], row["constraint"]),
                 "hint": REASONS[row["code"]].hint,
             }
             for row in groups.iter_rows(named=True)
@@ -66,6 +64,11 @@ def try_file(
             for note in found.notes
         ],
     }
+
+
+def _words(code: str, field: str | None, constraint: str | None) -> str:
+    facts = {"field": field, **dict.fromkeys(("constraint", "limit", "encoding"), constraint)}
+    return REASONS[code].words({**facts, "other_line": "of the first one"})
 
 
 def _plan(path: Path, config: Config | None, feed: str | None, schema: str | None) -> CheckPlan:

@@ -28,17 +28,24 @@ class StoppedEarly(Exception):  # noqa: N818 - no error: somebody pressed Ctrl-C
     """The run was told to stop, so there is nothing to prove."""
 
 
-def run_demo(console: Console, *, keep: bool = False, folder: Path | None = None) -> int:
+def run_demo(
+    console: Console,
+    *,
+    keep: bool = False,
+    folder: Path | None = None,
+    samples: Path | None = None,
+) -> int:
     """Play both days in `folder` (a new temporary one by default) and prove every outcome.
 
     Returns 0 only if all came true. The folder is removed unless `keep`, or given by the caller.
+    `samples` takes the place of the shipped ones.
     """
     kept = keep or folder is not None
     root = (folder or Path(tempfile.mkdtemp(prefix="etl-demo-"))).resolve()
     out = wide(console)
     began = time.monotonic()
     try:
-        expected = read_expected()
+        expected = read_expected(samples)
         with servers(root, expected) as far, _live(out, root) as live:
             outcomes, troubles = _play(out, far, expected, live)
             _show(out, far, outcomes, troubles)

@@ -109,8 +109,8 @@ def show_table(console: Console, outcomes: Sequence[Outcome]) -> None:
     console.print(table)
     if not spacious:
         for outcome in outcomes:
-            words = f"{outcome.drop.name}: uploaded as {_uploaded(outcome)}, see {outcome.where}"
-            console.print(words, soft_wrap=True, markup=False)
+            words = f"{outcome.drop.name} ({outcome.drop.what}): uploaded as {_uploaded(outcome)},"
+            console.print(f"{words} see {outcome.where}", soft_wrap=True, markup=False)
 
 
 _NUMBERS = (

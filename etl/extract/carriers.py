@@ -37,18 +37,17 @@ def remember(
 ) -> None:
     """Put a drop's carriers in place of what earlier drops of the feed said of its addresses.
 
-    `feed_batch` is client, feed and batch id; a batch that was remembered already is skipped.
+    `feed_batch` is client, feed and batch id, which sorts by time: only a newer one is taken in.
     """
     client, feed, batch = feed_batch
-    last = connection.execute(
-        "SELECT batch FROM carrier_feeds WHERE client = ? AND feed = ? AND key_id = ?",
-        (client, feed, keys[0].id),
+    (last,) = connection.execute(
+        "SELECT max(batch) FROM carrier_feeds WHERE client = ? AND feed = ?", (client, feed)
     ).fetchone()
-    if last is not None and last[0] == batch:
-        return  # the same drop, checked once more after a crash or a wait
+    if last is not None and last >= batch:
+        return  # the same drop, or an older one, checked once more after a crash or a wait
     seen = int(at.timestamp())
     rows = rows.select(COLUMNS).fill_null("").filter(pl.col("address") != "")
-    addresses = rows["address"].unique().to_list()
+    tags = {key.id: key.tags(rows["address"]) for key in keys}
     connection.execute(
         "INSERT INTO carrier_feeds (client, feed, key_id, batch) VALUES (?, ?, ?, ?)"
         " ON CONFLICT DO UPDATE SET batch = excluded.batch",
@@ -63,14 +62,15 @@ def remember(
         if key.id in feeds:
             connection.executemany(
                 "DELETE FROM carriers WHERE feed = ? AND key = ?",
-                ((feeds[key.id], tag) for tag in sorted(map(key.tag, addresses))),
+                ((feeds[key.id], tag) for tag in sorted(tags[key.id].values())),
             )
     oldest = int((at - timedelta(days=KEPT_DAYS)).timestamp())
     for number in feeds.values():
         connection.execute("DELETE FROM carriers WHERE feed = ? AND seen < ?", (number, oldest))
     ours = feeds[keys[0].id]
     # In the order of the table's own tree, so that pages fill one after the other.
-    tagged = sorted((keys[0].tag(row[0]), *row[1:]) for row in rows.iter_rows())
+    first = tags[keys[0].id]
+    tagged = sorted((first[address], *cells) for address, *cells in rows.iter_rows())
     connection.executemany(
         "INSERT OR IGNORE INTO carriers VALUES (?, ?, ?, ?, ?, ?)",
         ((ours, *row, seen) for row in tagged),

@@ -11,7 +11,8 @@ from datetime import datetime
 
 from etl.extract import outbox_rows
 from etl.extract.carriers import Carrier
-from etl.extract.keyed import StoreKey, entity_text, folded_address
+from etl.extract.folding import folded_address
+from etl.extract.keyed import StoreKey, entity_text
 from etl.extract.learned import BLOCKLIST, FILE_OF, Found, Kind
 from etl.extract.outbox_rows import OutboxRow
 

@@ -1,15 +1,12 @@
 """Addresses and entities as keyed hashes: the only form in which the store remembers a person.
 
-It keeps nothing, and it never puts an address or a secret into an error or a repr. Folding and hash
-are those the transform computes column by column; a test compares the two.
+It keeps nothing, and it never puts an address or a secret into an error or a repr. The hash
+is the one the transform computes column by column; a test compares the two.
 """
 
 import hmac
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-
-import idna
 
 from etl.errors import ConfigError, Problem
 from etl.reasons import REASONS
@@ -18,11 +15,6 @@ TAG_BYTES = 16
 MIN_SECRET_BYTES = 16
 
 _CHECKED = b"recipient-sync suppression store"
-_DOMAIN_CHARS = 254
-# Unicode's White_Space; Python's own strip() takes four separators more.
-_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
-    map(chr, range(0x2000, 0x200B))
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +31,11 @@ class StoreKey:
         """
         return hmac.digest(self._hmac_key, text.encode(), "sha256")[:TAG_BYTES]
 
+    def tags(self, texts: Iterable[str]) -> dict[str, bytes]:
+        """Keyed hash of each distinct text."""
+        key = self._hmac_key
+        return {text: hmac.digest(key, text.encode(), "sha256")[:TAG_BYTES] for text in set(texts)}
+
     @property
     def check_value(self) -> bytes:
         """What stands beside the key's rows, so that another secret under this id is seen."""
@@ -47,18 +44,6 @@ class StoreKey:
     @property
     def _hmac_key(self) -> bytes:
         return self.secret.hex().encode()
-
-
-def folded_address(address: str) -> str:
-    """Trimmed, lower case, NFC, IDNA domain. What IDNA does not take stays as far as it got."""
-    text = unicodedata.normalize("NFC", address.strip(_SPACE).lower())
-    local, _, domain = text.partition("@")
-    if not domain or "@" in domain or domain.isascii() or len(domain) > _DOMAIN_CHARS:
-        return text
-    try:
-        return f"{local}@{idna.encode(domain, uts46=True).decode('ascii').lower()}"
-    except UnicodeError:  # idna.IDNAError is one
-        return text
 
 
 def entity_text(entity_type: str, entity_id: str) -> str:

@@ -178,7 +178,10 @@ def open_file(path: Path, keys: Sequence[StoreKey], *, read_only: bool = False) 
     check_keys(keys)
     if not read_only:
         # Made here, so that it is private from its first byte on; its WAL inherits the mode.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        except OSError as error:
+            raise Mismatch("disk-error", detail=type(error).__name__) from None
     store = StoreFile(path, read_only=read_only)
     try:
         with sqlite_errors():

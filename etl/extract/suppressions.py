@@ -14,7 +14,8 @@ import polars as pl
 from etl.extract import carriers, entries
 from etl.extract.carriers import Carried, Carrier
 from etl.extract.entries import ADDRESS, ENTITY, Fact, Tagged
-from etl.extract.keyed import StoreKey, entity_text, folded_address
+from etl.extract.folding import folded_address
+from etl.extract.keyed import StoreKey, entity_text
 from etl.extract.learned import (
     BLOCKLIST,
     BOUNCES,
@@ -146,10 +147,9 @@ class SuppressionStore:
                 "DELETE FROM seen WHERE client = ? AND stream = ? AND until_ms <= ?",
                 (client, stream.value, window.since_ms),
             )
-            carried: Mapping[str, Carried] = {}
-            if id_rule == "entity":
-                ids = (event.recipient_id.strip() for event in events)
-                carried = carriers.of_entities(connection, client, ids)
+            ids = (event.recipient_id for event in events)
+            entities = [each.strip() for each in ids if _is_entity(each, id_rule)]
+            carried = carriers.of_entities(connection, client, entities)
             for event in events:
                 fresh = connection.execute(
                     "INSERT OR IGNORE INTO seen VALUES (?, ?, ?, ?)",
@@ -158,9 +158,9 @@ class SuppressionStore:
                 if fresh:
                     new += 1
                     people, carried_by = (
-                        self._by_address(connection, client, KIND_OF[stream], event)
-                        if id_rule == "email"
-                        else self._by_entity(KIND_OF[stream], event, carried)
+                        self._by_entity(KIND_OF[stream], event, carried)
+                        if _is_entity(event.recipient_id, id_rule)
+                        else self._by_address(connection, client, KIND_OF[stream], event)
                     )
                     fact = Fact(
                         kind=KIND_OF[stream],
@@ -270,6 +270,11 @@ class SuppressionStore:
                 )
                 for (client,) in clients
             ]
+
+
+def _is_entity(recipient_id: str, id_rule: IdRule) -> bool:
+    """Whether an id is `entity-type:entity-id`; a client may have lists of both rules."""
+    return id_rule == "entity" or ("@" not in recipient_id and ":" in recipient_id)
 
 
 def _freshness(connection: sqlite3.Connection, client: str) -> Freshness:

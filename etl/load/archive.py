@@ -7,7 +7,7 @@ import shutil
 from datetime import datetime
 from pathlib import Path
 
-from etl.batch import Batch
+from etl.batch import ID_CHARACTERS, Batch, is_id
 from etl.durable import fsync_folder, make_folder, move
 
 STAGED = "staged.arrow"
@@ -38,14 +38,24 @@ def tidy(batches: Path, batch_id: str, *, keep_staged: bool) -> None:
     fsync_folder(batches)
 
 
-def forget_before(root: Path, limit: datetime) -> int:
-    """Remove archived drops claimed before `limit`; returns how many."""
-    removed = 0
+def forget_drops(root: Path, limit: datetime) -> None:
+    """Remove archived drops that were claimed before `limit`."""
     for month in sorted(root.glob("[0-9][0-9][0-9][0-9]-[0-9][0-9]")):
         for path in list(month.iterdir()):
-            if path.name[:16] < f"{limit:%Y%m%dT%H%M%SZ}":
+            if _claimed_before(path, limit):
                 path.unlink()
-                removed += 1
         if not any(month.iterdir()):
             month.rmdir()
-    return removed
+
+
+def forget_cases(root: Path, limit: datetime) -> None:
+    """Remove cases of batches that were claimed before `limit`."""
+    for folder in list(root.iterdir()):
+        if folder.is_dir() and not folder.is_symlink() and _claimed_before(folder, limit):
+            shutil.rmtree(folder)
+
+
+def _claimed_before(path: Path, limit: datetime) -> bool:
+    """Tell by a name that begins with a batch id; whatever is named otherwise is not ours."""
+    batch_id = path.name[:ID_CHARACTERS]
+    return is_id(batch_id) and batch_id < f"{limit:%Y%m%dT%H%M%SZ}"

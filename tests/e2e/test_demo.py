@@ -1,9 +1,12 @@
 """`etl demo` as a user starts it, and the conservation of rows over everything it leaves behind."""
 
 import dataclasses
+import io
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,10 +15,12 @@ from typing import Any
 
 import polars as pl
 import pytest
+from rich.console import Console
 
-from etl.demo import days
+from etl.demo import days, run_demo
 from etl.demo.expected import Expected, ExpectedDrop, put_drop, read_expected
 from etl.demo.proof import prove_drop
+from etl.demo.screen import show_table
 from etl.demo.servers import Servers, servers
 from tests.reader import Record, column, fold, matches, read
 
@@ -205,3 +210,49 @@ def test_a_wrong_expectation_ends_the_proof_red(
         "accepted is 18, not 19",
         "the list holds 18, not 17",
     ]
+
+
+def test_a_demo_with_another_outcome_ends_with_1_and_says_what_differs(tmp_path: Path) -> None:
+    """One count that does not come true is enough for 1, and the drop and the count are named."""
+    samples = tmp_path / "samples"
+    shutil.copytree(SAMPLES, samples)
+    (drop,) = [each for each in JSON["drops"] if each["feed"] == "verneint"]
+    wrong = {**drop, "list_count": 19}
+    (samples / "expected.json").write_text(json.dumps({**JSON, "drops": [wrong]}), "utf-8")
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    said = io.StringIO()
+    assert run_demo(Console(file=said), folder=folder, samples=samples) == 1
+    assert "✗ verneint_20260914.csv: the list holds 18, not 19" in said.getvalue()
+    assert "1 outcomes are not what was expected" in said.getvalue()
+
+
+def test_a_demo_that_is_interrupted_ends_with_1_and_leaves_nothing(tmp_path: Path) -> None:
+    """Ctrl-C in the middle of a day stops the demo in order, and its folder is gone."""
+    environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "etl", "demo"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, encoding="utf-8",
+        env=environment, cwd=tmp_path,
+    ) as running:  # fmt: skip
+        assert running.stdout is not None
+        for line in running.stdout:
+            if "place=UPLOADED" in line:
+                running.send_signal(signal.SIGINT)
+                break
+        rest = running.stdout.read()
+    assert running.returncode == 1
+    assert rest.endswith("Stopped.\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_narrow_screen_shows_names_of_files_whole(
+    refilled: tuple[Servers, Expected, ExpectedDrop],
+) -> None:
+    """At 80 columns the names of uploaded file and receipt stand unbroken below the table."""
+    far, expected, drop = refilled
+    outcome = prove_drop(far, expected, drop, clears(far))
+    said = io.StringIO()
+    show_table(Console(file=said, width=80), [outcome])
+    assert outcome.receipt["upload"]["name"] in said.getvalue()
+    assert outcome.where in said.getvalue()

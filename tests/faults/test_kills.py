@@ -89,7 +89,6 @@ class Death:
     calls: str
     path: str | None
     nth: int
-    threads: bool
     there: Callable[[Setting], Any]
     proved: bool = False
     """Whether the list was proved before, so that who leaves afterwards is in it until the next."""
@@ -98,7 +97,7 @@ class Death:
 def commit(name: str, there: Callable[[Setting], Any], *, proved: bool = False) -> Death:
     """Die when a commit of the work's thread is written but nothing after it has begun."""
     return Death(
-        "fdatasync", "state/journal.sqlite3-wal", COMMITS.index(name) + 1, True, there, proved
+        "fdatasync", "state/journal.sqlite3-wal", COMMITS.index(name) + 1, there, proved
     )  # fmt: skip
 
 
@@ -147,11 +146,11 @@ def archived_files(made: Setting) -> list[Path]:
 MONTH = f"state/archive/{datetime.now(UTC):%Y-%m}"
 
 DEATHS = {
-    "at-the-claims-rename": Death("rename", "inbox/a.csv", 1, False, nothing_moved),
-    "claimed-not-copied": Death("fsync", "inbox", 2, False, is_claimed),
-    "in-the-private-copy": Death("fchmod", None, 2, False, copies),
+    "at-the-claims-rename": Death("rename", "inbox/a.csv", 1, nothing_moved),
+    "claimed-not-copied": Death("fsync", "inbox", 2, is_claimed),
+    "in-the-private-copy": Death("fchmod", None, 2, copies),
     "claim-journalled": Death(
-        "fdatasync", "state/journal.sqlite3-wal", 4, False, journal_says("CLAIMED")
+        "fdatasync", "state/journal.sqlite3-wal", 4, journal_says("CLAIMED")
     ),
     "uploaded": commit("uploaded", journal_says("UPLOADED")),
     "clear-intended": commit("clear-intended", lambda made: (
@@ -163,16 +162,16 @@ DEATHS = {
     "chunk-intended": commit("chunk-2-intended", chunks_say(1, 2)),
     "chunk-answered": commit("chunk-2-answered", chunks_say(2, 2)),
     "refilled": commit("refilled", journal_says("REFILLED"), proved=True),
-    "end-journalled": Death("mkdir", MONTH, 1, True, lambda made: (
+    "end-journalled": Death("mkdir", MONTH, 1, lambda made: (
         journal_says("ARCHIVED")(made) and not made.receipts() and not archived_files(made)
     ), proved=True),
-    "archived-without-receipt": Death("fsync", MONTH, 1, True, lambda made: (
+    "archived-without-receipt": Death("fsync", MONTH, 1, lambda made: (
         archived_files(made) and not made.receipts()
     ), proved=True),
-    "receipt-with-claim": Death("fsync", "receipts", 1, True, lambda made: (
+    "receipt-with-claim": Death("fsync", "receipts", 1, lambda made: (
         has_receipt(made) and any(path.is_file() for path in claims(made))
     ), proved=True),
-    "claim-half-gone": Death("rmdir", None, 1, True, lambda made: (
+    "claim-half-gone": Death("rmdir", None, 1, lambda made: (
         has_receipt(made) and not any(path.is_file() for path in claims(made)) and claims(made)
     ), proved=True),
 }  # fmt: skip
@@ -186,7 +185,7 @@ def test_death_by_system_call(tmp_path: Path, where: str) -> None:
         furnish(made)
         made.drop("a.csv", DROP)
         path = None if death.path is None else tmp_path / death.path
-        made.start(*dying_at(death.calls, path=path, nth=death.nth, threads=death.threads))
+        made.start(*dying_at(death.calls, path=path, nth=death.nth))
         died(made)
         assert death.there(made), "the kill was not where it should be"
         goes_on(made, ACCEPTED if death.proved else STAYED)

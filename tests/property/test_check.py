@@ -40,7 +40,7 @@ piece = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(piece, max_size=25).map(b"".join))
 def test_no_record_is_lost_whatever_the_bytes(body):
     """Any bytes under a good header: no exception, and every record has exactly one fate."""
@@ -50,14 +50,14 @@ def test_no_record_is_lost_whatever_the_bytes(body):
     conserved(data, answer)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=300), st.sampled_from(["utf-8", "utf-16", "windows-1252", "iso-8859-15"]))
 def test_any_bytes_are_judged_and_never_raise(data, encoding):
     """Whatever a file holds, the answer is a value."""
     assert isinstance(check(data, plan(dialect=Dialect(encoding))), Checked | Refusal)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(piece, max_size=12).map(b"".join), st.integers(0, 400))
 def test_a_file_cut_anywhere_loses_no_record(body, cut):
     """Cutting the bytes anywhere behind the header keeps the count of fates whole."""
@@ -81,7 +81,7 @@ stray = st.sampled_from(
 ).map(str.encode) | st.just(record(900).encode() + b"\xff")  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(quoted | st.just("schlicht"), min_size=1, max_size=6), stray, st.data())
 def test_a_bad_record_costs_only_itself(notes, bad, data):
     """A broken line anywhere in a good file: every other record is accepted as before."""
@@ -126,7 +126,7 @@ def test_what_is_written_reads_as_what_was_accepted(rows, ending, output):
     assert list(reader) == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from([True, False, None]), min_size=1, max_size=20))
 def test_null_never_passes(verdicts):
     """Whatever a rule answers, only true passes."""
@@ -135,7 +135,7 @@ def test_null_never_passes(verdicts):
     assert failing == [n for n, verdict in enumerate(verdicts) if verdict is not True]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.text(
         st.sampled_from("aAäÄ\u0130\u0131\u017fß\u03a3\u212a\u212b@.\u0301- \u3002"), max_size=12

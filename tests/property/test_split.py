@@ -39,7 +39,7 @@ polluted = st.lists(
 ).map(b"".join)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=800, deadline=None)
 @given(polluted, st.integers(1, 3), st.integers(1, 30), st.integers(1, 5), st.sampled_from("\"'"))
 @example(b'"a\nb"c\n', 1, 30, 2, '"')
 @example(b'"abc"\r\n', 1, 5, 2, '"')
@@ -54,7 +54,7 @@ def test_fast_and_slow_splitters_agree(data, columns, limit, chunk, quote):
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(polluted, st.integers(1, 3), st.integers(1, 30))
 def test_every_byte_belongs_to_one_record(data, columns, limit):
     """Spans follow each other without gap or overlap, to the last byte."""
@@ -68,7 +68,7 @@ def test_every_byte_belongs_to_one_record(data, columns, limit):
 cell = st.text(st.sampled_from('a"; \r\nä'), max_size=6)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     st.lists(st.lists(cell, min_size=2, max_size=2), max_size=8), st.sampled_from(["\n", "\r\n"])
 )

@@ -7,19 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def dying_at(
-    calls: str, *, path: Path | None = None, nth: int = 1, threads: bool = True
-) -> list[str]:
+def dying_at(calls: str, *, path: Path | None = None, nth: int = 1) -> list[str]:
     """The command that runs another one and kills it at its nth call, counted in each thread.
 
-    With `path`, only calls that touch exactly this path count; without `threads` only those of
-    the first thread, which is the scan's.
+    With `path`, only calls that touch exactly this path count.
     """
     which = ",".join(f"?{call}" for call in calls.split(","))
-    command = ["strace", "-qqq", "-o", "/dev/null", "-e", f"trace={which}"]
-    command += ["-e", f"inject={which}:signal=KILL:when={nth}"]
-    if threads:
-        command += ["-f", "--seccomp-bpf"]
+    command = ["strace", "-f", "-qqq", "-o", "/dev/null"]
+    command += ["-e", f"trace={which}", "-e", f"inject={which}:signal=KILL:when={nth}"]
     if path is not None:
         command += ["-P", str(path)]
     return command

@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from etl.errors import ConfigError, Mismatch
-from etl.extract.keyed import StoreKey, entity_text, folded_address
+from etl.extract.folding import folded_address
+from etl.extract.keyed import StoreKey, entity_text
 from etl.extract.suppressions import Event, Found, SuppressionStore, open_store
 from etl.ports import Stream, Window
 
@@ -250,6 +251,14 @@ def test_recipient_ids_that_are_entities(store: SuppressionStore) -> None:
     ]  # fmt: skip
 
 
+def test_an_entity_among_addresses_is_known_as_one(store: SuppressionStore) -> None:
+    """A client with lists of both id rules gets each id taken for what it is."""
+    both = [event("contact:1"), event("a@example.org")]
+    store.commit_window("main", Stream.UNSUBSCRIBES, WINDOW, both, id_rule="email", at=AT)
+    abouts = dict(store.entries("main").select("key", "about").iter_rows())
+    assert abouts == {hex_of("contact:1"): "entity", hex_of("a@example.org"): "address"}
+
+
 def test_the_newest_drop_says_who_carries_an_address(store: SuppressionStore) -> None:
     """A newer drop replaces an address' entities; one that lacks the address leaves them."""
     store.remember_carriers(
@@ -261,6 +270,16 @@ def test_the_newest_drop_says_who_carries_an_address(store: SuppressionStore) ->
     both = [event("a@example.org"), event("b@example.org")]
     store.commit_window("main", Stream.OUT_BOUNCES, WINDOW, both, id_rule="email", at=AT)
     assert [row[1] for row in owed(store, "bounces")] == ["contact:3", "contact:2"]
+
+
+def test_an_older_drop_says_nothing_new(store: SuppressionStore) -> None:
+    """A drop that waited and is checked once more does not undo what a newer one said."""
+    rows = {name: carriers(("a@example.org", "contact", name, "7")) for name in ("b1", "b2")}
+    for batch in ("b1", "b2", "b1"):
+        store.remember_carriers("main", "f", batch, rows[batch], AT)
+    bounced = [event("a@example.org")]
+    store.commit_window("main", Stream.OUT_BOUNCES, WINDOW, bounced, id_rule="email", at=AT)
+    assert [row[1] for row in owed(store, "bounces")] == ["contact:b2"]
 
 
 def test_carriers_are_forgotten(store: SuppressionStore) -> None:

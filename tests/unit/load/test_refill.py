@@ -51,7 +51,8 @@ class Bench:
             } | plan
         )  # fmt: skip
         now = datetime(2026, 11, 24, tzinfo=UTC)
-        batch = journal.batches.claimed("20261124T000000Z-000001", "f", "a.csv", 1, "x", 0, "1", now)
+        identity = "20261124T000000Z-000001"
+        batch = journal.batches.claimed(identity, "f", "a.csv", 1, "x", 0, "1", now)
         self.batch_id = journal.batches.uploaded(batch, now).id
 
     def guards(self, rows):
@@ -200,7 +201,7 @@ def test_after_two_further_clears_the_refill_is_held(journal):
 
 
 def test_a_count_that_lags_is_not_believed_at_once(journal):
-    """getCount may tell an older number for a while; nothing is cleared for that."""
+    """An older number told for a while clears nothing."""
     bench = Bench(journal)
     real, lag = bench.campaign.count, iter([3, 3])
     bench.campaign.count = lambda list_id: next(lag, None) or real(list_id)

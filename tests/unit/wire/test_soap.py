@@ -10,7 +10,8 @@ import pytest
 
 from etl.wire import soap
 from etl.wire.soap import PINNED, WSDL_FOLDER, Soap, pinned, quiet_loggers
-from etl.wire.transport import Limits, Post
+from etl.wire.transport import Limits, Post, Reply
+from tests.servers.answering import fault
 
 LIMITS = Limits(1, 1, 1)
 
@@ -92,3 +93,22 @@ def test_loud_loggers_are_kept_quiet() -> None:
     finally:
         for name, level in before.items():
             logging.getLogger(name).setLevel(level)
+
+
+def test_zeep_reads_strictly() -> None:
+    """No document types, entities, references elsewhere or huge trees while faults are read."""
+    for service in Soap(post())._services.values():
+        settings = service._client.settings
+        assert (settings.strict, settings.xml_huge_tree) == (True, False)
+        assert settings.forbid_dtd
+        assert settings.forbid_entities
+        assert settings.forbid_external
+
+
+def test_a_fault_with_a_document_type_is_no_fault() -> None:
+    """A document type in a fault makes it unreadable, whatever it declares."""
+    service = Soap(post())._services["Session"]
+    plain = fault("Error")
+    declared = plain.replace(b"?><", b'?><!DOCTYPE x SYSTEM "http://127.0.0.1:9/x.dtd"><', 1)
+    assert service.fault("login", Reply(500, plain)) == "Error"
+    assert service.fault("login", Reply(500, declared)) is None

@@ -1,0 +1,155 @@
+"""The journal: durable settings, versions, damage, moves that no road allows."""
+
+import sqlite3
+from datetime import UTC, datetime
+
+import pytest
+
+from etl.batch import ENDS, MOVES, IllegalMove, Place, check_move
+from etl.errors import Mismatch
+from etl.journal import Journal
+from etl.journal.database import VERSION
+
+NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "journal.sqlite3"
+
+
+@pytest.fixture
+def journal(path):
+    made = Journal(path)
+    yield made
+    made.close()
+
+
+def claimed(journal, number=1, order="1"):
+    identity = f"20261124T09000{number}Z-00000{number}"
+    return journal.batches.claimed(identity, "f", f"a{number}.csv", 1, "x", 0, order, NOW)
+
+
+def test_every_road_is_allowed_and_no_other():
+    """A batch goes where MOVES says; every other move is a bug."""
+    for origin in Place:
+        for target in Place:
+            if target in MOVES[origin]:
+                check_move(origin, target)
+            else:
+                with pytest.raises(IllegalMove):
+                    check_move(origin, target)
+
+
+def test_a_dirty_list_is_left_forward_or_by_takeover_only():
+    """No discard and no quarantine leads out of REFILLING; ends are ends."""
+    assert MOVES[Place.REFILLING] == {Place.REFILLED, Place.SUPERSEDED}
+    assert all(not MOVES[end] for end in ENDS)
+
+
+def test_the_journal_is_durable(journal):
+    """WAL with synchronous=FULL: a committed row survives a power cut."""
+    connection = journal._database.connection
+    assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    assert connection.execute("PRAGMA synchronous").fetchone()[0] == 2
+
+
+def test_a_newer_journal_is_refused(journal, path):
+    """A journal of a later release stops the start and is left as it is."""
+    journal.close()
+    with sqlite3.connect(path) as raw:
+        raw.execute(f"PRAGMA user_version={VERSION + 1}")
+    raw.close()
+    with pytest.raises(Mismatch) as caught:
+        Journal(path)
+    assert caught.value.code == "journal-newer"
+
+
+@pytest.mark.parametrize(
+    "content", [b"not a database at all" * 300, b"SQLite format 3\0" + b"x" * 5000]
+)
+def test_a_damaged_journal_stops_the_start(path, content):
+    """It is never replaced by an empty one."""
+    path.write_bytes(content)
+    with pytest.raises(Mismatch) as caught:
+        Journal(path)
+    assert caught.value.code == "journal-damaged"
+    assert path.read_bytes() == content
+
+
+def test_a_foreign_database_is_not_taken_over(path):
+    """A file with tables but without our version is not ours."""
+    with sqlite3.connect(path) as raw:
+        raw.execute("CREATE TABLE other (x)")
+    raw.close()
+    with pytest.raises(Mismatch) as caught:
+        Journal(path)
+    assert caught.value.code == "journal-damaged"
+
+
+def test_a_failed_transaction_changes_nothing(journal):
+    """An illegal move in the middle of a takeover leaves both batches where they were."""
+    first, second = claimed(journal, 1), claimed(journal, 2)
+    journal.batches.uploaded(second, NOW)
+    second = journal.batches.get(second.id)
+    ended = journal.batches.move(first, Place.QUARANTINED, NOW, "empty-file")
+    with pytest.raises(IllegalMove):
+        journal.refills.begin(second, [ended], NOW)
+    assert journal.batches.get(second.id).place is Place.UPLOADED
+    assert journal.refills.round(second) is None
+
+
+def test_a_takeover_is_one_transaction(journal):
+    """The older batch ends and the newer one is REFILLING, or neither."""
+    first, second = (journal.batches.uploaded(claimed(journal, n), NOW) for n in (1, 2))
+    first = journal.refills.begin(first, [], NOW)
+    second = journal.refills.begin(second, [first], NOW)
+    assert journal.batches.get(first.id).place is Place.SUPERSEDED
+    assert second.place is Place.REFILLING
+    assert journal.refills.round(second).acknowledged is False
+
+
+def test_a_batch_that_moved_meanwhile_is_not_moved_again(journal):
+    """A move from a place the batch has left is refused: two hands cannot both have it."""
+    batch = claimed(journal)
+    journal.batches.uploaded(batch, NOW)
+    with pytest.raises(RuntimeError):
+        journal.batches.uploaded(batch, NOW)
+
+
+def test_a_hold_keeps_its_beginning_and_counts_its_tries(journal):
+    """The same code again keeps `since`; another code begins anew; a move ends all of it."""
+    batch = claimed(journal)
+    later = NOW.replace(hour=10)
+    journal.batches.hold(batch, "shrunk", NOW, None, {})
+    held = journal.batches.hold(journal.batches.get(batch.id), "shrunk", later, None, {})
+    assert (held.held.since, held.held.tries) == (NOW, 2)
+    other = journal.batches.hold(held, "grown", later, later, {})
+    assert (other.held.since, other.held.next_try) == (later, later)
+    moved = journal.batches.uploaded(other, later)
+    assert moved.held is None
+    assert journal.batches.tries(moved) == 0
+
+
+def test_a_release_is_kept_for_its_batch_alone(journal):
+    """Allowed codes belong to one batch; the hold ends with the release."""
+    first, second = claimed(journal, 1), claimed(journal, 2)
+    journal.batches.hold(first, "shrunk", NOW, None, {})
+    journal.requests.ask("release", first.id, ["shrunk"], "checked", "ops", NOW)
+    (request,) = journal.requests.waiting()
+    journal.requests.release(request, first, NOW)
+    assert journal.requests.allowed(first) == {"shrunk"}
+    assert journal.requests.allowed(second) == frozenset()
+    assert journal.batches.get(first.id).held is None
+    assert journal.requests.waiting() == []
+
+
+def test_calls_come_back_as_they_were_intended(journal):
+    """Spans, skipped rows and codes survive; a call without an answer is open."""
+    batch = journal.refills.begin(journal.batches.uploaded(claimed(journal), NOW), [], NOW)
+    first = journal.refills.intend_call(batch, 1, (0, 4), [1, 9], again=False, at=NOW)
+    journal.refills.answered(batch, 1, first, bytes([0, 5, 7]), NOW)
+    journal.refills.intend_call(batch, 1, (4, 8), [], again=True, at=NOW)
+    one, two = journal.refills.calls(batch, 1)
+    assert (one.rows, one.codes, one.open) == ([0, 2, 3], bytes([0, 5, 7]), False)
+    assert (two.rows, two.again, two.open) == ([4, 5, 6, 7], True, True)

@@ -1,0 +1,315 @@
+"""A drop's life over twins: order, holds, takeover, release, deaths at every call of a port."""
+
+import json
+
+import pytest
+
+from etl.errors import FarSideRefused, FarSideUnavailable
+from etl.ports import Stream
+from tests.servers.service import as_csv, people, person
+from tests.twins.house import Death, House
+
+DOWN = FarSideUnavailable("campaign-unreachable", detail="down")
+
+
+def ids(rows):
+    return [row["email"] for row in rows]
+
+
+@pytest.fixture
+def house(tmp_path):
+    made = House(tmp_path)
+    yield made
+    made.close()
+
+
+def rest(house):
+    """What is left in the inbox, its claims and among the copies."""
+    inbox = [path.name for path in (house.root / "inbox").iterdir() if path.name != ".claimed"]
+    claims = [p.name for p in (house.root / "inbox").glob(".claimed/*/*")]
+    copies = [p.name for p in (house.root / "state" / "batches").glob("*/original")]
+    return inbox + claims + copies
+
+
+def test_a_drop_goes_all_the_way(house):
+    """List, remote file, receipt and archive hold the drop; nothing is left anywhere else."""
+    house.drop("a_1.csv", people(10))
+    assert house.run() == 0
+    assert house.ids() == ids(people(10))
+    assert house.receipts()["a_1.csv"]["fate"] == "archived"
+    assert len(house.drop_twin.files) == 1
+    assert len(list((house.root / "state" / "archive").rglob("*-a_1.csv"))) == 1
+    assert rest(house) == []
+
+
+@pytest.mark.parametrize("skip", range(4))
+@pytest.mark.parametrize("after", [True, False])
+@pytest.mark.parametrize(
+    ("port", "verb"),
+    [
+        ("lists", "suppressed"), ("lists", "describe"), ("lists", "clear"), ("lists", "add"),
+        ("lists", "count"), ("lists", "purge"), ("responses", "page"), ("responses", "blocklist"),
+    ],
+)  # fmt: skip
+def test_a_death_at_any_call_ends_in_the_right_list(house, port, verb, skip, after):
+    """Whatever call the process dies at, the next start brings everything to its end."""
+    house.lists.unsubscribed.add("p3@example.org")
+    house.drop("a_1.csv", people(10))
+    getattr(house, port).fail_next(verb, Death(), after_effect=after, skip=skip)
+    house.run_until_it_lives()
+    assert sorted(house.ids()) == sorted(set(ids(people(10))) - {"p3@example.org"})
+    assert house.receipts()["a_1.csv"]["fate"] == "archived"
+    assert [name for name in house.drop_twin.files if not name.endswith(".part")].__len__() == 1
+    assert house.count("clear") <= 2
+    assert rest(house) == []
+
+
+@pytest.mark.parametrize("after", [True, False])
+@pytest.mark.parametrize("verb", ["put", "rename"])
+def test_a_death_in_the_upload_leaves_one_remote_file(house, verb, after):
+    """The file is there once, complete, whether the dying call had its effect or not."""
+    house.drop("a_1.csv", people(10))
+    house.drop_twin.fail_next(verb, Death(), after_effect=after)
+    house.run_until_it_lives()
+    assert len(house.drop_twin.files) == 1
+    (name,) = house.drop_twin.files
+    assert not name.endswith(".part")
+    assert house.ids() == ids(people(10))
+
+
+def test_the_newest_of_several_drops_runs(house):
+    """Of twenty waiting drops the newest refills; the others end superseded with a receipt."""
+    for day in range(1, 21):
+        house.drop(f"a_{day:02}.csv", people(10, first=day))
+    house.run()
+    fates = {name: receipt["fate"] for name, receipt in house.receipts().items()}
+    assert fates.pop("a_20.csv") == "archived"
+    assert set(fates.values()) == {"superseded"}
+    assert len(fates) == 19
+    assert house.count("clear") == 1
+    assert house.ids() == ids(people(10, first=20))
+    assert rest(house) == []
+
+
+def test_a_bad_newest_drop_lets_the_next_one_run(house):
+    """What is quarantined or waits for a release does not stand in the way of an older drop."""
+    house.drop("a_1.csv", people(10))
+    house.run()
+    house.drop("a_2.csv", people(10, first=2))
+    house.drop("a_3.csv", people(3))
+    house.drop("a_4.csv", b"")
+    assert house.run() == 1
+    fates = {name: receipt["fate"] for name, receipt in house.receipts().items()}
+    assert fates == {
+        "a_1.csv": "archived", "a_2.csv": "archived", "a_3.csv": "held", "a_4.csv": "quarantined",
+    }  # fmt: skip
+    assert house.ids() == ids(people(10, first=2))
+
+
+def test_a_release_lets_a_shrunk_drop_pass_once(house):
+    """After a release the drop refills; the release does not help the next one."""
+    house.drop("a_1.csv", people(10))
+    house.run()
+    house.drop("a_2.csv", people(3))
+    house.run()
+    held = house.receipts()["a_2.csv"]
+    assert (held["fate"], held["held"]["code"]) == ("held", "shrunk")
+    house.ask("release", held["batch"], "shrunk")
+    house.run()
+    assert house.receipts()["a_2.csv"]["fate"] == "archived"
+    assert house.ids() == ids(people(3))
+    house.drop("a_3.csv", people(1))
+    house.run()
+    assert house.receipts()["a_3.csv"]["held"]["code"] == "shrunk"
+
+
+def test_an_older_drop_after_a_newer_one_is_outdated_and_can_be_discarded(house):
+    """It is held, the list stays; discarding ends it with a receipt and keeps the bytes."""
+    house.drop("a_2.csv", people(10))
+    house.run()
+    house.drop("a_1.csv", people(10, first=5))
+    house.run()
+    held = house.receipts()["a_1.csv"]
+    assert held["held"]["code"] == "outdated"
+    house.ask("discard", held["batch"])
+    house.run()
+    assert house.receipts()["a_1.csv"]["fate"] == "discarded"
+    assert house.ids() == ids(people(10))
+    assert rest(house) == []
+
+
+def test_a_newer_drop_takes_over_a_held_refill(house):
+    """A list left partial by one batch is made whole by the next; its dirtiness is never lost."""
+    house.drop("a_1.csv", people(10))
+    refused = FarSideRefused("campaign-login")
+    house.lists.fail_next("add", refused, skip=1)
+    house.run()
+    held = house.receipts()["a_1.csv"]
+    assert (held["fate"], held["place"]) == ("held", "REFILLING")
+    house.drop("a_2.csv", people(12))
+    house.run()
+    fates = {name: receipt["fate"] for name, receipt in house.receipts().items()}
+    assert fates == {"a_1.csv": "superseded", "a_2.csv": "archived"}
+    assert house.ids() == ids(people(12))
+    assert rest(house) == []
+
+
+def test_a_refill_that_is_held_cannot_be_discarded(house):
+    """A dirty list is never left alone."""
+    house.drop("a_1.csv", people(10))
+    house.lists.fail_next("add", FarSideRefused("campaign-login"), skip=1)
+    house.run()
+    house.ask("discard", house.receipts()["a_1.csv"]["batch"])
+    house.run()
+    assert house.receipts()["a_1.csv"]["fate"] == "held"
+
+
+def test_a_held_batch_goes_on_by_itself(house):
+    """When the far side is back and the time has come, the batch goes on without anybody."""
+    house.drop("a_1.csv", people(10))
+    house.lists.fail_next("suppressed", DOWN)
+    assert house.run() == 1
+    assert house.receipts()["a_1.csv"]["held"]["code"] == "campaign-unreachable"
+    house.run()
+    assert house.receipts()["a_1.csv"]["fate"] == "held"
+    house.clock.advance(301)
+    assert house.run() == 0
+    assert house.receipts()["a_1.csv"]["fate"] == "archived"
+
+
+def test_nothing_is_sent_on_suppression_data_that_was_never_complete(house):
+    """A source that always fails holds everything before the upload."""
+    house.responses.fail_next("page", DOWN, times=99)
+    house.drop("a_1.csv", people(10))
+    house.run()
+    assert house.receipts()["a_1.csv"]["held"]["code"] == "suppression-missing"
+    assert (house.drop_twin.files, house.count("clear")) == ({}, 0)
+
+
+def test_who_unsubscribes_between_upload_and_clear_is_not_sent(house):
+    """The live check is asked again directly before the clear."""
+
+    def late(verb):
+        if verb == "describe":
+            house.lists.unsubscribed.discard("nobody")
+        if verb == "suppressed" and house.drop_twin.files:
+            house.lists.unsubscribed.add("p7@example.org")
+
+    house.lists.before = late
+    house.drop("a_1.csv", people(10))
+    house.run()
+    receipt = house.receipts()["a_1.csv"]
+    assert receipt["list"]["suppressed_late"] == 1
+    assert "p7@example.org" not in house.ids()
+    assert b"p7@example.org" in next(iter(house.drop_twin.files.values()))
+
+
+def test_an_unsubscription_follows_the_person_to_a_new_address(house):
+    """Known by its entity, a person who said no stays out under another address."""
+    house.drop("a_1.csv", people(10))
+    house.run()
+    house.responses.happen(Stream.UNSUBSCRIBES, "p4@example.org", "1795510800000")
+    house.responses.now_ms += 1000
+    changed = people(10)
+    changed[3] = person(4, email="new-address@example.org")
+    house.drop("a_2.csv", changed)
+    house.run()
+    receipt = house.receipts()["a_2.csv"]
+    assert receipt["check"]["suppressed_by"]["unsubscribed"] == 1
+    assert "new-address@example.org" not in house.ids()
+    assert len(house.ids()) == 9
+
+
+def test_what_campaign_refuses_is_known_at_the_next_drop(house):
+    """Codes 3 and 4 go into the store and into the CRM's files exactly once."""
+    house.lists.bounced.add("p2@example.org")
+    house.drop("a_1.csv", people(10))
+    house.run()
+    house.drop("a_2.csv", people(10))
+    house.run()
+    receipt = house.receipts()["a_2.csv"]
+    assert receipt["check"]["suppressed_by"] == {"bounced": 1, "unsubscribed": 0, "blocklisted": 0}
+    files = sorted((house.root / "responses").glob("bounces-*.csv"))
+    lines = [line for path in files for line in path.read_text().splitlines() if "p2@" in line]
+    assert len(lines) == 1
+    assert ";code-4;" in lines[0]
+
+
+def test_a_drop_of_no_feed_or_two_is_quarantined(tmp_path):
+    """A name that fits no pattern, or several, ends in a case with its bytes."""
+    house = House(tmp_path, feeds=2)
+    house.feeds[1]["pattern"] = r"(b_|a_9)\d*(?P<date>)\.csv"
+    house.drop("x.csv", people(3))
+    house.drop("a_9.csv", people(3))
+    house.run()
+    codes = {name: receipt["reason"]["code"] for name, receipt in house.receipts().items()}
+    assert codes == {"x.csv": "no-feed", "a_9.csv": "two-feeds"}
+    reports = [json.loads(p.read_text()) for p in house.root.glob("quarantine/*/report.json")]
+    assert len(reports) == 2
+    assert len(list(house.root.glob("quarantine/*/x.csv"))) == 1
+
+
+def test_a_check_that_kills_the_process_three_times_is_quarantined(house):
+    """The fourth attempt is not made: the drop goes to a case instead of ending the daemon."""
+    house.drop("a_1.csv", people(10))
+    house.responses.before = lambda verb: (_ for _ in ()).throw(KeyboardInterrupt)
+    journal_deaths = 0
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            house.run()
+        world = house.open()
+        batches = world.journal.batches.under_way()
+        if batches:
+            # An interrupt in Python still runs the clean-up; a SIGKILL does not.
+            world.journal.batches.check_begins(batches[0])
+            journal_deaths += 1
+        house.close()
+    house.responses.before = lambda _: None
+    house.run()
+    receipt = house.receipts()["a_1.csv"]
+    assert receipt["reason"]["code"] == "crashed-checking"
+
+
+def test_everybody_suppressed_is_no_rows_and_quarantined(house):
+    """Nobody left to send never becomes an empty list."""
+    house.drop("a_1.csv", people(10))
+    house.run()
+    house.lists.blocklist.append("*@example.org")
+    house.drop("a_2.csv", people(10))
+    house.run()
+    receipt = house.receipts()["a_2.csv"]
+    assert receipt["reason"]["code"] == "no-rows"
+    assert receipt["check"]["suppressed"] == 10
+    assert len(house.ids()) == 10
+
+
+def test_the_staged_rows_of_the_last_two_refills_stay(house):
+    """Three refills leave the staged rows of the last two."""
+    for day in (1, 2, 3):
+        house.drop(f"a_{day}.csv", people(10))
+        house.run()
+    batches = [house.receipts()[f"a_{day}.csv"]["batch"] for day in (2, 3)]
+    kept = sorted(p.parent.name for p in house.root.glob("state/batches/*/staged.arrow"))
+    assert kept == sorted(batches)
+
+
+def test_another_feed_goes_on_while_one_is_held(tmp_path):
+    """Feeds do not wait for each other."""
+    house = House(tmp_path, feeds=2)
+    house.lists.lists[100].name = "Renamed"
+    house.drop("a_1.csv", people(5))
+    house.drop("b_1.csv", people(5))
+    house.run()
+    fates = {name: receipt["fate"] for name, receipt in house.receipts().items()}
+    assert fates == {"a_1.csv": "held", "b_1.csv": "archived"}
+
+
+def test_a_column_that_is_ignored_does_not_leave(house):
+    """Where extra columns are ignored the uploaded file lacks them, and the list too."""
+    house.feeds[0]["csv"] = {"extra_columns": "ignore"}
+    head, *records = as_csv(people(5)).decode().splitlines()
+    lines = [f"{head};salary", *(f"{record};12345" for record in records), ""]
+    house.drop("a_1.csv", "\r\n".join(lines).encode())
+    house.run()
+    (content,) = house.drop_twin.files.values()
+    assert content == as_csv(people(5))
