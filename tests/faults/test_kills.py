@@ -24,7 +24,7 @@ STAYED = [address for address in ACCEPTED if address != LEAVES]
 
 COMMITS = (
     "check-begins", "has-case", "checked", "check-ends", "upload-intended", "uploaded",
-    "clear-intended", "cleared", "chunk-1-intended", "chunk-1-answered", "chunk-2-intended",
+    "id-rule-pinned", "clear-intended", "cleared", "chunk-1-intended", "chunk-1-answered", "chunk-2-intended",
     "chunk-2-answered", "chunk-3-intended", "chunk-3-answered", "refilled", "archived",
 )  # fmt: skip
 """What the work's thread writes into the journal for this drop, in order."""
@@ -111,8 +111,8 @@ def chunks_say(answered: int, intended: int) -> Callable[[Setting], bool]:
 
     def there(made: Setting) -> bool:
         found = rows_of(made, "SELECT ack_at NOTNULL FROM calls ORDER BY number")
-        assert len(made.calls("addAll3")) == answered
-        return found == [(1,)] * answered + [(0,)] * (intended - answered)
+        expected = [(1,)] * answered + [(0,)] * (intended - answered)
+        return found == expected and len(made.calls("addAll3")) == answered
 
     return there
 
@@ -189,3 +189,137 @@ def test_death_by_system_call(tmp_path: Path, where: str) -> None:
         died(made)
         assert death.there(made), "the kill was not where it should be"
         goes_on(made, ACCEPTED if death.proved else STAYED)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A call at which the simulator stops, so that the process dies while it waits."""
+
+    method: str
+    nth: int
+    before: bool
+    there: Callable[[Setting], Any]
+
+
+HELD = {
+    "check-asks": Held("containsAll", 1, False, journal_says("CLAIMED")),
+    "clear-unanswered": Held("clear", 1, False, lambda made: (
+        journal_says("REFILLING")(made) and not made.list_ids()
+    )),
+    "chunk-unanswered": Held("addAll3", 2, False, lambda made: len(made.list_ids()) == 20),
+    "last-chunk-unanswered": Held("addAll3", 3, False, lambda made: len(made.list_ids()) == 23),
+    "purge-unanswered": Held("removeUnsubscribed", 1, False, journal_says("REFILLING")),
+    "proof-unanswered": Held("getCount", 2, False, journal_says("REFILLING")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("where", HELD)
+def test_death_while_campaign_answers(tmp_path: Path, where: str) -> None:
+    """A process killed between a call's effect and its answer is made good by the next one."""
+    held = HELD[where]
+    with setting(tmp_path) as made:
+        furnish(made)
+        made.drop("a.csv", DROP)
+        rule = made.control.hold(held.method, nth=held.nth, before=held.before)
+        made.start()
+        assert made.control.wait_held(rule)
+        made.kill()
+        assert held.there(made), "the kill was not where it should be"
+        made.control.release(rule)
+        goes_on(made, STAYED)
+
+
+def test_call_of_the_dead_arrives_late(tmp_path: Path) -> None:
+    """A chunk that a dead process had on its way and that arrives after all doubles nobody."""
+    with setting(tmp_path) as made:
+        furnish(made)
+        made.drop("a.csv", DROP)
+        rule = made.control.hold("addAll3", nth=2, before=True)
+        made.start()
+        assert made.control.wait_held(rule)
+        made.kill()
+        assert len(made.list_ids()) == 10
+        # The next process stops before its last count; only then the old call is let through.
+        proof = made.control.hold("removeBlacklisted", before=True)
+        first_scan_only(made)
+        made.start()
+        assert made.control.wait_held(proof)
+        calls = len(made.calls("addAll3"))
+        made.control.release(rule)
+        made.wait(lambda: len(made.calls("addAll3")) > calls)
+        made.control.release(proof)
+        made.wait(lambda: is_settled(made))
+        made.wait(lambda: not list((made.state / "batches").rglob("accepted.csv")))
+        assert_one_archived(made, DROP, ACCEPTED, ACCEPTED)
+        assert len(made.calls("clear")) == 1
+
+
+def test_death_at_the_uploads_rename(tmp_path: Path) -> None:
+    """A rename that was intended and not sent is done by the next process, with the same bytes."""
+    with setting(tmp_path) as made:
+        furnish(made)
+        # With a journal that is there the scan's thread writes one commit less than this many.
+        assert made.etl("once").returncode == 0
+        made.drop("a.csv", DROP)
+        nth = COMMITS.index("upload-intended") + 1
+        made.start(*dying_at("fdatasync", path=made.state / "journal.sqlite3-wal", nth=nth))
+        died(made)
+        assert upload_is_intended(made), "the kill was not where it should be"
+        temporary = next(iter(made.remote().values()))
+        goes_on(made, STAYED)
+        assert list(made.remote().values()) == [temporary]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may look into the server's processes")
+def test_death_before_the_renames_answer(tmp_path: Path) -> None:
+    """A rename that was done but whose answer nobody heard is not done again."""
+    with setting(tmp_path) as made:
+        furnish(made)
+        made.drop("a.csv", DROP)
+        pid = made.sshd.pid
+        with slow(pid, "rename,renameat,renameat2", 20, tmp_path / "slow"):
+            made.start()
+            made.wait(lambda: any(name.endswith(".csv") for name in made.remote()))
+            made.kill()
+            assert journal_says("CLAIMED", "upload_intent_at NOTNULL")(made)
+        goes_on(made, STAYED)
+
+
+def test_three_deaths_in_the_check(tmp_path: Path) -> None:
+    """A drop in whose check the process died three times is quarantined and told of."""
+    with setting(tmp_path) as made:
+        furnish(made)
+        made.drop("a.csv", DROP)
+        for _ in range(3):
+            rule = made.control.hold("containsAll")
+            made.start()
+            assert made.control.wait_held(rule)
+            made.kill()
+            made.control.release(rule)
+        made.start()
+        receipt = made.wait_for("a.csv", "quarantined", "archived")
+        assert receipt["fate"] == "quarantined"
+        assert receipt["reason"]["code"] == "crashed-checking"
+        assert made.calls("clear") == []
+        assert len(made.list_ids()) == 30
+        made.wait(lambda: not claims(made))
+        assert made.stop() == 0
+
+
+def test_stop_in_the_check_is_no_death(tmp_path: Path) -> None:
+    """SIGTERM during the check counts as no death of the process: the drop goes through later."""
+    with setting(tmp_path) as made:
+        furnish(made)
+        made.drop("a.csv", DROP)
+        for _ in range(4):
+            rule = made.control.hold("containsAll")
+            made.start()
+            assert made.control.wait_held(rule)
+            assert made.child is not None
+            made.child.terminate()
+            made.control.release(rule)
+            assert made.child.wait(30) == 0
+        first_scan_only(made)
+        made.start()
+        assert made.wait_for("a.csv", "archived", "quarantined")["fate"] == "archived"
+        assert made.stop() == 0

@@ -112,6 +112,12 @@ class Sshd:
         finally:
             subprocess.run(["umount", "-l", self.folder], check=True)
 
+    @property
+    def pid(self) -> int:
+        """The listening process, parent of one child for each connection."""
+        assert self._child is not None
+        return self._child.pid
+
     def pause(self) -> None:
         """Stop every process of the server, as a machine that hangs; ended by leaving `with`."""
         assert self._child is not None

@@ -31,6 +31,7 @@ def test_folding_equals_the_transforms(locals_: list[str], domain: str) -> None:
         "x@",
         "@ü.test",
         "\ua7cb@x.test",
+        "JO\u0308@x.test",
     ],
 )
 def test_folding_of_odd_domains_equals_the_transforms(address: str) -> None:
