@@ -85,6 +85,9 @@ def freshness_guard(
 
     A fetch that completed in the future (a clock that jumped back) counts as stale.
     """
+    # Asked first: a fetch that has shrunk never completes, so in time it would be called stale.
+    if shrunk_from is not None:
+        raise GuardTripped("suppression-shrunk", before=shrunk_from, now=entries)
     if completed_at is None:
         raise GuardTripped("suppression-missing")
     age = now - completed_at
@@ -92,8 +95,6 @@ def freshness_guard(
         hours = round(age.total_seconds() / 3600, 1)
         limit = round(max_age.total_seconds() / 3600, 1)
         raise GuardTripped("suppression-stale", hours=hours, limit=limit)
-    if shrunk_from is not None:
-        raise GuardTripped("suppression-shrunk", before=shrunk_from, now=entries)
 
 
 def disk_guard(free_bytes: int, needed_bytes: int) -> None:

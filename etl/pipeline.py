@@ -195,11 +195,11 @@ class Pipeline:
         if batch.place is not Place.QUARANTINED:
             archive(world.batches / batch.id / ORIGINAL, world.archive, batch)
         tell(world, batch)
-        world.inbox.drop_claim(batch.id)
         kept = world.journal.batches.completed(batch.feed, 2) if batch.feed else ()
         tidy(world.batches, batch.id, keep_staged=batch.id in kept)
         for old in kept_too_long(world, batch):
             tidy(world.batches, old, keep_staged=False)
+        world.inbox.drop_claim(batch.id)
 
 
 def kept_too_long(world: World, batch: Batch) -> Sequence[str]:

@@ -32,7 +32,7 @@ CREATE INDEX batches_by_place ON batches(place, feed);
 CREATE TABLE moves (batch TEXT NOT NULL, place TEXT NOT NULL, at TEXT NOT NULL) STRICT;
 CREATE TABLE rounds (
   batch TEXT NOT NULL, round INTEGER NOT NULL, counted INTEGER NOT NULL,
-  intent_at TEXT NOT NULL, ack_at TEXT, PRIMARY KEY (batch, round)
+  intent_at TEXT NOT NULL, ack_at TEXT, count_before INTEGER, PRIMARY KEY (batch, round)
 ) STRICT;
 CREATE TABLE calls (
   batch TEXT NOT NULL, round INTEGER NOT NULL, number INTEGER NOT NULL,

@@ -22,6 +22,8 @@ class Round:
     counted: bool
     """Whether it is one of the further clears that a refill is allowed."""
     acknowledged: bool
+    count_before: int | None
+    """The list's count once all was sent, before the remove calls; None until then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Refills:
         sql = "SELECT coalesce(max(round), 0) + 1 FROM rounds WHERE batch=?"
         number = db.execute(sql, (batch.id,)).fetchone()[0]
         db.execute(
-            "INSERT INTO rounds VALUES (?,?,?,?,NULL)", (batch.id, number, counted, stamp(at))
+            "INSERT INTO rounds VALUES (?,?,?,?,NULL,NULL)", (batch.id, number, counted, stamp(at))
         )
 
     def intend_clear(self, batch: Batch, *, counted: bool, at: datetime) -> None:
@@ -90,6 +92,14 @@ class Refills:
                 (stamp(at), batch.id, round_number),
             )
 
+    def counted_before(self, batch: Batch, round_number: int, count: int) -> None:
+        """Everything is sent and the count is right; the remove calls come next."""
+        with self._db.write() as db:
+            db.execute(
+                "UPDATE rounds SET count_before=? WHERE batch=? AND round=?",
+                (count, batch.id, round_number),
+            )
+
     def round(self, batch: Batch) -> Round | None:
         """The round under way."""
         row = self._db.connection.execute(
@@ -97,7 +107,9 @@ class Refills:
         ).fetchone()
         if row is None:
             return None
-        return Round(row["round"], bool(row["counted"]), row["ack_at"] is not None)
+        return Round(
+            row["round"], bool(row["counted"]), row["ack_at"] is not None, row["count_before"]
+        )
 
     def clears(self, batch: Batch) -> tuple[int, int]:
         """How many clears were intended, and how many of them count among the allowed two."""

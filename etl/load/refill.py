@@ -73,7 +73,7 @@ class Refill:
                 self.guards(None)
             self._clear(under_way, in_doubt=resumed)
             if self._add(under_way, ledger):
-                done = self._prove(ledger)
+                done = self._prove(under_way, ledger)
                 if done is not None:
                     return done
             self._clear_again(ledger)
@@ -226,19 +226,26 @@ class Refill:
                 return count
             self.clock.sleep(min(5.0, self.plan.believe_after_seconds))
 
-    def _prove(self, ledger: Ledger) -> Outcome | None:
+    def _prove(self, under_way: Round, ledger: Ledger) -> Outcome | None:
         """Purge and count; None when the list is not what the codes say."""
         low, high = ledger.window()
-        before = self._count_within(low, high)
-        if not low <= before <= high:
-            return None
-        purged = self.campaign.purge(self.plan.list_id)
-        gone = purged.unsubscribed + purged.blocklisted
-        count = self._count_within(low - gone, high)
-        if not low - gone <= count <= high:
+        # A count that was right before the remove calls is not asked for after them.
+        before = under_way.count_before
+        if before is None:
+            before = self._count_within(low, high)
+            if not low <= before <= high:
+                return None
+            self.journal.refills.counted_before(self.batch, under_way.number, before)
+        # How many the two calls took out shows in the counts; their own numbers may be those of
+        # a repetition.
+        self.campaign.purge(self.plan.list_id)
+        count = self._count_within(0, high)
+        if count > high:
             return None
         clears, _ = self.journal.refills.clears(self.batch)
-        done = outcome(ledger, self.journal.refills.poisoned(self.batch), count, clears, gone)
+        done = outcome(
+            ledger, self.journal.refills.poisoned(self.batch), count, clears, before - count
+        )
         if done.listed < (1 - self.plan.max_shrink) * done.sent:
             raise Mismatch("list-short", listed=done.listed, sent=done.sent)
         log(Event.VERIFIED, batch=self.batch.id, list_id=self.plan.list_id, count=count,

@@ -11,11 +11,10 @@ import polars_hash as plh
 
 from etl.transform.address import fold, folded
 
-__all__ = ["ENTITY_KIND", "PATTERN_KIND", "fold", "folded", "keyed", "keyed_texts", "suppress",
+__all__ = ["PATTERN_KIND", "fold", "folded", "keyed", "keyed_texts", "suppress",
            "wildcard_to_regex"]  # fmt: skip
 
 KEY_HEX_CHARS = 32
-ENTITY_KIND = "unsubscribed"
 """The one kind that follows a person to a new address."""
 PATTERN_KIND = "blocklisted"
 PATTERN_SOURCE = "blocklist"
@@ -63,18 +62,19 @@ def suppress(
 ) -> pl.DataFrame:
     """Give record, kind, source for everything that speaks against mailing a row.
 
-    `rows` is `Checked.rows`; `entries` has key (as `keyed` with one of `keys` gives it), kind and
-    source, the key being of a folded address or, for unsubscriptions, of `entity-type:entity-id`;
-    `patterns` are blocklist entries with wildcards. A row without a line here may be mailed.
+    `rows` is `Checked.rows`; `entries` has key (as `keyed` with one of `keys` gives it), kind,
+    source and about: `address` where the key is of a folded address, `entity` where it is of
+    `entity-type:entity-id`; `patterns` are blocklist entries with wildcards. A row without a line here may be mailed.
     """
     found = [pl.DataFrame(schema=_SCHEMA)]
     entity = pl.concat_str("entity_type", pl.lit(":"), "entity_id")
-    of_people = entries.filter(pl.col("kind") == ENTITY_KIND)
+    of_addresses = entries.filter(pl.col("about") == "address")
+    of_entities = entries.filter(pl.col("about") == "entity")
     named = (pl.col("entity_type") != "") & (pl.col("entity_id") != "")
     for key in keys:
         by_address = rows.select("record", key=keyed(fold(pl.col("address")), key))
         by_entity = rows.filter(named).select("record", key=keyed(entity, key))
-        for hashed, wanted in ((by_address, entries), (by_entity, of_people)):
+        for hashed, wanted in ((by_address, of_addresses), (by_entity, of_entities)):
             hits = hashed.join(wanted, on="key", how="inner")
             found.append(hits.select("record", "kind", "source").cast(_SCHEMA))
     blocked = _matching(rows, patterns).select(

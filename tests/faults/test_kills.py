@@ -323,3 +323,18 @@ def test_stop_in_the_check_is_no_death(tmp_path: Path) -> None:
         made.start()
         assert made.wait_for("a.csv", "archived", "quarantined")["fate"] == "archived"
         assert made.stop() == 0
+
+
+def test_death_after_the_claim_is_gone(tmp_path: Path) -> None:
+    """A process killed right after it took the claimed file away leaves no copy of ours behind."""
+    with setting(tmp_path) as made:
+        furnish(made)
+        made.drop("a.csv", DROP)
+        made.start(*dying_at("fdatasync", path=made.state / "journal.sqlite3-wal", nth=4))
+        died(made)
+        assert journal_says("CLAIMED")(made), "the kill was not where it should be"
+        made.start(*dying_at("fsync", path=made.inbox / ".claimed" / "etl"))
+        died(made)
+        assert has_receipt(made)
+        assert not claims(made), "the kill was not where it should be"
+        goes_on(made, ACCEPTED)

@@ -286,3 +286,21 @@ def test_the_list_is_dirty_in_the_journal_before_it_is_cleared(journal):
     bench.campaign.before = lambda verb: places.append(bench.place) if verb == "clear" else None
     bench.run()
     assert places == [Place.REFILLING]
+
+
+@pytest.mark.parametrize("after", [True, False])
+def test_a_death_at_the_remove_calls_costs_no_clear(journal, after):
+    """Who was removed before the death does not make the count look wrong afterwards."""
+    bench = Bench(journal)
+
+    def say_no(verb):
+        if verb == "purge":
+            bench.campaign.unsubscribed |= set(bench.ids[:5])
+
+    bench.campaign.before = say_no
+    bench.campaign.fail_next("purge", Death(), after_effect=after)
+    with pytest.raises(Death):
+        bench.run()
+    outcome = bench.run()
+    assert (outcome.clears, outcome.count, outcome.purged) == (1, 20, 5)
+    assert bench.rows == bench.ids[5:]

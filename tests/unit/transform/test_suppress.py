@@ -15,8 +15,11 @@ KEY, OLD = b"\x00\xff key", b"old"
 def entries(*lines: tuple[str, str, str]) -> pl.DataFrame:
     """Make suppression entries of (text to hash, kind, source)."""
     return pl.DataFrame(
-        [(keyed_texts([text], KEY)[0], kind, source) for text, kind, source in lines],
-        schema={"key": pl.String, "kind": pl.String, "source": pl.String},
+        [
+            (keyed_texts([text], KEY)[0], kind, source, "address" if "@" in text else "entity")
+            for text, kind, source in lines
+        ],
+        schema=dict.fromkeys(("key", "kind", "source", "about"), pl.String),
         orient="row",
     )
 
@@ -36,7 +39,7 @@ def test_keyed_is_an_hmac_also_of_other_than_ascii():
 
 
 def test_every_kind_and_source_of_a_row_is_listed_once():
-    """By address for all kinds, by entity for unsubscriptions only, by pattern; others stay."""
+    """By address, by entity and by pattern; others stay."""
     found = suppress(
         rows("a@b.test", "C@D.test", "e@f.test", "g@blocked.test"),
         entries(
@@ -45,7 +48,6 @@ def test_every_kind_and_source_of_a_row_is_listed_once():
             ("a@b.test", "unsubscribed", "live"),
             ("contact:C-1", "unsubscribed", "closed-loop"),
             ("contact:C-2", "bounced", "closed-loop"),
-            ("contact:C-2", "blocklisted", "closed-loop"),
             ("nobody@b.test", "blocklisted", "blocklist"),
         ),
         ["*@blocked.*"],
@@ -55,6 +57,7 @@ def test_every_kind_and_source_of_a_row_is_listed_once():
         (0, "bounced", "closed-loop"),
         (0, "unsubscribed", "live"),
         (1, "unsubscribed", "closed-loop"),
+        (2, "bounced", "closed-loop"),
         (3, "blocklisted", "blocklist"),
     ]
 
