@@ -3,14 +3,15 @@
 Whether what is there is fresh enough is the guards' question, not this module's.
 """
 
+from etl.errors import EtlError
 from etl.extract.responses import ClientPlan, fetch
 from etl.load.outbox import Form, hand_over
 from etl.log import Event, log
 from etl.world import World
 
 
-def refresh(world: World, client: str) -> None:
-    """Fetch a client's response data and blocklist.
+def refresh(world: World, client: str) -> EtlError | None:
+    """Fetch a client's response data and blocklist; return why nothing at all could be fetched.
 
     A source that fails is told in the log and leaves the data as old as it was.
     """
@@ -24,7 +25,11 @@ def refresh(world: World, client: str) -> None:
     if report.blocklist is not None and report.blocklist.shrunk:
         log(Event.ALARM, client=client, code="suppression-shrunk",
             before=report.blocklist.before, now=report.blocklist.given)  # fmt: skip
+    if report.complete:
+        entries = world.store.freshness(client).entries
+        world.journal.requests.count_entries(client, entries)
     log(Event.FETCHED, client=client, complete=report.complete, new_events=report.new_events)
+    return report.unasked
 
 
 def hand_over_now(world: World, client: str) -> None:

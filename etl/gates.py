@@ -1,26 +1,34 @@
 """The guards at their places in a drop's life: what is compared is fetched here, judged in guards.
 
-Each raises GuardTripped, and the batch is held.
+Each raises GuardTripped, or the far side's error behind it, and the batch is held.
 """
 
 from datetime import timedelta
 
 from etl.batch import Batch, Place
+from etl.errors import GuardTripped
+from etl.errors import EtlError, GuardTripped
 from etl.guards import freshness_guard, list_guards, row_guards
 from etl.settings import Feed
 from etl.world import World
 
 
-def guard_freshness(world: World, feed: Feed) -> None:
-    """Before an upload and before every clear: the suppression data is there, whole and young."""
+def guard_freshness(world: World, feed: Feed, away: EtlError | None = None) -> None:
+    """Before an upload and before every clear: the suppression data is there, whole and young.
+
+    When it is not because Campaign could not be asked, it is that error, `away`, which is raised.
+    """
     fresh = world.store.freshness(feed.client)
-    freshness_guard(
-        fresh.completed_at,
-        fresh.shrunk_from,
-        fresh.blocklist_entries,
-        world.clock.wall(),
-        timedelta(hours=world.config.settings.suppression.max_age_hours),
-    )
+    try:
+        freshness_guard(
+            fresh.completed_at,
+            fresh.shrunk_from,
+            fresh.blocklist_entries,
+            world.clock.wall(),
+            timedelta(hours=world.config.settings.suppression.max_age_hours),
+        )
+    except GuardTripped as tripped:
+        raise (away or tripped) from None
 
 
 def guard_rows(world: World, batch: Batch, feed: Feed, rows: int) -> None:

@@ -122,8 +122,7 @@ class Pipeline:
         disk_guard(shutil.disk_usage(world.batches).free, 2 * batch.size_bytes)
         content, checked = read_checked(world, feed, batch)
         world.store.remember_carriers(feed.client, feed.name, batch.id, checked.carriers)
-        refresh(world, feed.client)
-        guard_freshness(world, feed)
+        guard_freshness(world, feed, away=refresh(world, feed.client))
         staged = stage(world, feed, batch, content, checked)
         facts = {**staged.facts, "notes": [*staged.facts["notes"], *self._notes(batch, feed)]}
         if checked.rejected_rows:

@@ -77,6 +77,11 @@ class FetchReport:
         """Events that no earlier fetch had brought."""
         return sum(report.new for report in self.streams.values())
 
+    @property
+    def unasked(self) -> EtlError | None:
+        """Why no source could be asked: Campaign is away, or does not let us in."""
+        return self.failures.get(_CLOCK)
+
 
 def fetch(
     client: ClientPlan, responses: Responses, store: SuppressionStore, clock: Clock

@@ -90,6 +90,15 @@ class Requests:
         with self._db.write() as db:
             db.execute("INSERT OR REPLACE INTO pulse VALUES (?,?)", (name, value))
 
+    def count_entries(self, client: str, entries: int) -> None:
+        """Remember how many entries the suppression store had at most, apart from the store."""
+        if entries > self.entries_counted(client):
+            self.beat(f"entries {client}", str(entries))
+
+    def entries_counted(self, client: str) -> int:
+        """How many entries the store once had after a complete fetch; they never get fewer."""
+        return int(self.pulse().get(f"entries {client}", "0"))
+
     def pulse(self) -> dict[str, str]:
         """All that the daemon told of itself."""
         return dict(self._db.connection.execute("SELECT name, value FROM pulse").fetchall())

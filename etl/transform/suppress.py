@@ -62,9 +62,10 @@ def suppress(
 ) -> pl.DataFrame:
     """Give record, kind, source for everything that speaks against mailing a row.
 
-    `rows` is `Checked.rows`; `entries` has key (as `keyed` with one of `keys` gives it), kind,
+    `rows` is `Checked.rows`. `entries` has key (as `keyed` with one of `keys` gives it), kind,
     source and about: `address` where the key is of a folded address, `entity` where it is of
-    `entity-type:entity-id`; `patterns` are blocklist entries with wildcards. A row without a line here may be mailed.
+    `entity-type:entity-id`. `patterns` are blocklist entries with wildcards. A row without a line
+    here may be mailed.
     """
     found = [pl.DataFrame(schema=_SCHEMA)]
     entity = pl.concat_str("entity_type", pl.lit(":"), "entity_id")

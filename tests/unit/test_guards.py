@@ -109,6 +109,7 @@ def test_the_list_must_be_the_pinned_one(found, code):
         (NOW + timedelta(hours=1), None, "suppression-stale"),
         (None, None, "suppression-missing"),
         (NOW, 100, "suppression-shrunk"),
+        (NOW - timedelta(hours=25), 100, "suppression-shrunk"),
     ],
 )
 def test_suppression_data_must_be_there_whole_and_young(completed, shrunk, code):

@@ -313,3 +313,18 @@ def test_a_column_that_is_ignored_does_not_leave(house):
     house.run()
     (content,) = house.drop_twin.files.values()
     assert content == as_csv(people(5))
+
+
+def test_a_lost_suppression_store_holds_everything(house):
+    """A store with fewer rows than the journal counted sends nothing, however fresh its fetch."""
+    house.responses.happen(Stream.UNSUBSCRIBES, "p4@example.org", "1795510800000")
+    house.responses.now_ms += 1000
+    house.drop("a_1.csv", people(10))
+    house.run()
+    for path in (house.root / "state").glob("store.sqlite3*"):
+        path.unlink()
+    house.responses.events.clear()
+    house.drop("a_2.csv", people(10))
+    house.run()
+    assert house.receipts()["a_2.csv"]["held"]["code"] == "suppression-shrunk"
+    assert house.count("clear") == 1
