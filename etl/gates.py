@@ -6,7 +6,6 @@ Each raises GuardTripped, or the far side's error behind it, and the batch is he
 from datetime import timedelta
 
 from etl.batch import Batch, Place
-from etl.errors import GuardTripped
 from etl.errors import EtlError, GuardTripped
 from etl.guards import freshness_guard, list_guards, row_guards
 from etl.settings import Feed
@@ -19,6 +18,9 @@ def guard_freshness(world: World, feed: Feed, away: EtlError | None = None) -> N
     When it is not because Campaign could not be asked, it is that error, `away`, which is raised.
     """
     fresh = world.store.freshness(feed.client)
+    counted = world.journal.requests.entries_counted(feed.client)
+    if fresh.entries < counted:
+        raise GuardTripped("suppression-shrunk", before=counted, now=fresh.entries)
     try:
         freshness_guard(
             fresh.completed_at,
