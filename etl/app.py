@@ -226,16 +226,20 @@ def run(config: Config, *, once: bool) -> int:
 
 def open_journal(config: Config) -> Journal:
     """The journal as it is, for commands beside a running daemon; they read, or write a request."""
-    path = config.settings.folders.state / JOURNAL
-    if not path.exists():
-        raise ConfigError([Problem("folders.state", f"{path} is not there: nothing ran yet")])
-    return Journal(path)
+    return Journal(_from_a_run(config, JOURNAL))
 
 
 def open_suppressions(config: Config) -> SuppressionStore:
     """The suppression store, read only."""
-    path = config.settings.folders.state / STORE
-    return open_store(path, store_keys(config), read_only=True)
+    return open_store(_from_a_run(config, STORE), store_keys(config), read_only=True)
+
+
+def _from_a_run(config: Config, name: str) -> Path:
+    """A file of the state folder; ConfigError when there is none, for then nothing ran yet."""
+    path = config.settings.folders.state / name
+    if not path.exists():
+        raise ConfigError([Problem("folders.state", f"{path} is not there: nothing ran yet")])
+    return path
 
 
 def check_far_sides(config: Config) -> Mapping[str, str]:

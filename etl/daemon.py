@@ -162,25 +162,26 @@ class Daemon:
     def _feed_turn(self, batches: list[Batch]) -> bool:
         """Advance what may go on: a dirty list first, then the newest drop, then older ones.
 
-        An older drop has its turn only when every newer one waits for a release or has ended.
+        An older drop has its turn only when every newer one waits for a release or has ended; over
+        a list that a newer one left dirty it has none.
         """
-        done = False
+        done, dirty = False, ""
         order = sorted(batches, key=lambda b: (b.place is Place.REFILLING, b.order), reverse=True)
         for each in order:
             batch = self._world.journal.batches.get(each.id)
             if batch.place in ENDS:
                 continue
+            if batch.order < dirty:
+                break
             if batch.held is not None and self._is_due(batch):
                 batch = self._world.journal.batches.let_go(batch)
             if batch.held is None:
                 batch = self._pipeline.advance(batch)
                 done = True
             waits_for_people = batch.held is not None and batch.held.code in RELEASABLE
-            if (
-                batch.held is not None
-                and not waits_for_people
-                and batch.place is not Place.REFILLING
-            ):
+            if batch.place is Place.REFILLING:
+                dirty = batch.order
+            elif batch.held is not None and not waits_for_people:
                 break
         return done
 

@@ -10,6 +10,7 @@ from etl.batch import new_id
 from etl.durable import make_folder
 from etl.extract.inbox import Inbox, Unfit
 from etl.extract.settle import Settling, Sighting, settle
+from etl.journal.batches import ClaimedDrop
 from etl.log import Event, log
 from etl.settings import Feed
 from etl.staging import ORIGINAL
@@ -30,19 +31,19 @@ class Intake:
     def scan(self) -> int:
         """Look once; returns how many files wait to settle or to be copied.
 
-        InboxLost or OSError when the share does not answer: nothing is forgotten then.
+        One without its done-marker is not counted: that may never come. InboxLost or OSError
+        when the share does not answer: nothing is forgotten then.
         """
         seen = self._inbox.scan()
         self._tell_unfit(seen.unfit)
         drops = dict(self._drops(seen.files))
-        self._observed, settled = settle(
-            self._observed, drops, self._sightings, dict(self._marked(drops, seen.files))
-        )
+        marked = dict(self._marked(drops, seen.files))
+        self._observed, settled = settle(self._observed, drops, self._sightings, marked)
         for name in settled:
             self._claim(name)
         waiting = self._copy_claims()
         self._tell_foreign()
-        return waiting + len(self._observed)
+        return waiting + sum(marked.get(name, True) for name in self._observed)
 
     @property
     def _sightings(self) -> int:
@@ -92,35 +93,48 @@ class Intake:
     def _copy_claims(self) -> int:
         """Copy and journal every claim that has settled; returns how many have not."""
         waiting = 0
-        for batch_id, name in list(self._inbox.claims()):
-            if self._world.journal.batches.find(batch_id) is not None:
-                self._claims.pop(batch_id, None)
-                continue
-            if name is None:
-                self._inbox.drop_claim(batch_id)
-                continue
-            now = self._inbox.sight(batch_id, name)
-            if now is None:
-                self._tell_unfit([Unfit(ascii(name), "not-a-file", "special file")])
-                continue
-            if batch_id not in self._claims:
-                log(Event.ADOPTED, batch=batch_id, name=name)
-                self._remove_marker(name)
-            observed, settled = settle(self._claims, {batch_id: now}, self._sightings, {})
-            self._claims |= observed
-            if not (settled and self._journal_claim(batch_id, name, now)):
-                waiting += 1
+        copied: list[ClaimedDrop] = []
+        try:
+            for batch_id, name in list(self._inbox.claims()):
+                drop = self._copy_claim(batch_id, name)
+                if isinstance(drop, ClaimedDrop):
+                    copied.append(drop)
+                else:
+                    waiting += drop
+        finally:
+            # A copy that fails keeps no earlier one back.
+            self._journal_claims(copied)
         return waiting
 
-    def _journal_claim(self, batch_id: str, name: str, settled: Sighting) -> bool:
+    def _copy_claim(self, batch_id: str, name: str | None) -> ClaimedDrop | bool:
+        """Copy a claim that is new and has settled; else tell whether it has yet to."""
+        if self._world.journal.batches.find(batch_id) is not None:
+            self._claims.pop(batch_id, None)
+            return False
+        if name is None:
+            self._inbox.drop_claim(batch_id)
+            return False
+        now = self._inbox.sight(batch_id, name)
+        if now is None:
+            self._tell_unfit([Unfit(ascii(name), "not-a-file", "special file")])
+            return False
+        if batch_id not in self._claims:
+            log(Event.ADOPTED, batch=batch_id, name=name)
+            self._remove_marker(name)
+        observed, settled = settle(self._claims, {batch_id: now}, self._sightings, {})
+        self._claims |= observed
+        return (self._copied(batch_id, name, now) if settled else None) or True
+
+    def _copied(self, batch_id: str, name: str, settled: Sighting) -> ClaimedDrop | None:
+        """Make the private copy; None when the file is not what had settled."""
         world = self._world
         make_folder(world.batches / batch_id, 0o700)
         copy = self._inbox.copy(batch_id, name, settled, world.batches / batch_id / ORIGINAL)
         if copy is None:
             del self._claims[batch_id]
-            return False
+            return None
         feed = self._feed(name)
-        batch = world.journal.batches.claimed(
+        return ClaimedDrop(
             batch_id,
             feed.name if feed else None,
             name,
@@ -128,11 +142,20 @@ class Intake:
             copy.sha256,
             copy.mtime_ns,
             drop_order(feed, name, copy.mtime_ns),
-            world.clock.wall(),
         )
-        log(Event.CLAIMED, batch=batch.id, feed=batch.feed, name=name, size_bytes=copy.size_bytes,
-            sha256=copy.sha256)  # fmt: skip
-        return True
+
+    def _journal_claims(self, copied: list[ClaimedDrop]) -> None:
+        """Drops that settled together come into the journal together.
+
+        The work thread looks there meanwhile: it must never begin an older one before it can see
+        the newest.
+        """
+        if not copied:
+            return
+        world = self._world
+        for batch in world.journal.batches.claimed(copied, world.clock.wall()):
+            log(Event.CLAIMED, batch=batch.id, feed=batch.feed, name=batch.name,
+                size_bytes=batch.size_bytes, sha256=batch.sha256)  # fmt: skip
 
     def _tell_unfit(self, unfit: list[Unfit]) -> None:
         """Each once, as long as it lies there."""

@@ -36,7 +36,8 @@ def refill(world: World, batch: Batch) -> Batch:
     if feed.list is None:
         return world.journal.batches.refilled(batch, world.clock.wall(), staged.height, None)
     completed = world.store.freshness(feed.client).completed_at
-    if completed is None or world.clock.wall() - completed > JUST_FETCHED:
+    max_age = timedelta(hours=world.config.settings.suppression.max_age_hours)
+    if completed is None or world.clock.wall() - completed > min(JUST_FETCHED, max_age):
         refresh(world, feed.client)
     world.journal.refills.pin_id_rule(feed.client, feed.list.id, feed.recipient.id)
     outcome = Refill(

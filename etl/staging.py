@@ -90,9 +90,10 @@ def suppressed_now(world: World, feed: Feed, rows: pl.DataFrame) -> pl.DataFrame
 
 def _asked_live(world: World, feed: Feed, rows: pl.DataFrame) -> pl.DataFrame:
     """Ask Campaign for every id and every address, as normalised and as dropped."""
-    ids = _Question(rows, ["recipient_id"])
+    of_person = ["recipient_id"]
     if feed.recipient.id == "email":
-        ids = _Question(rows, ["recipient_id", "address_dropped"])
+        of_person.append("address_dropped")
+    ids = _Question(rows, of_person)
     addresses = _Question(rows, ["address", "address_dropped"])
     answer = world.campaigns[feed.client].lists.suppressed(ids.asked, addresses.asked)
     hits: dict[Kind, list[int]] = {
@@ -100,11 +101,12 @@ def _asked_live(world: World, feed: Feed, rows: pl.DataFrame) -> pl.DataFrame:
         "blocklisted": addresses.hit(answer.blocklisted),
     }
     at = world.clock.wall()
-    by_record = dict(zip(rows["record"], rows["address"], strict=True))
+    persons = zip(rows["address"], rows["recipient_id"], strict=True)
+    by_record = dict(zip(rows["record"], persons, strict=True))
     found = [
-        Found(by_record[record], kind, "live-check", at)
+        Found(address, kind, "live-check", at, recipient_id)
         for kind, records in hits.items()
-        for record in records
+        for address, recipient_id in (by_record[record] for record in records)
     ]
     if found:
         world.store.add_found(feed.client, found)

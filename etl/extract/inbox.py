@@ -158,7 +158,10 @@ class Inbox:
             return
         for place in sorted(self._claims.iterdir()):
             if is_id(place.name) and place.is_dir() and not place.is_symlink():
-                names = sorted(entry.name for entry in os.scandir(place))
+                try:
+                    names = sorted(entry.name for entry in os.scandir(place))
+                except FileNotFoundError:
+                    continue  # its batch has just ended
                 yield place.name, names[0] if names else None
 
     def foreign(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -32,6 +32,19 @@ class UploadIntent:
     sha256: str
 
 
+@dataclass(frozen=True, slots=True)
+class ClaimedDrop:
+    """A claimed file as its private copy is: what makes a new batch."""
+
+    batch: str
+    feed: str | None
+    name: str
+    size_bytes: int
+    sha256: str
+    mtime_ns: int
+    order: str
+
+
 def _batch(row: sqlite3.Row) -> Batch:
     held = None
     if row["held_code"] is not None:
@@ -57,20 +70,19 @@ class Batches:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def claimed(
-        self, batch_id: str, feed: str | None, name: str, size_bytes: int, sha256: str,
-        mtime_ns: int, order: str, at: datetime,
-    ) -> Batch:  # fmt: skip
-        """A drop is ours alone, its bytes and hash known."""
+    def claimed(self, drops: Iterable[ClaimedDrop], at: datetime) -> list[Batch]:
+        """These drops are ours alone, their bytes and hashes known; all of them or none."""
+        new = list(drops)
         with self._db.write() as db:
-            db.execute(
-                "INSERT INTO batches (id, feed, name, place, size_bytes, sha256, mtime_ns,"
-                " drop_order, claimed_at) VALUES (?,?,?,?,?,?,?,?,?)",
-                (batch_id, feed, name, Place.CLAIMED, size_bytes, sha256, mtime_ns, order,
-                 stamp(at)),
-            )  # fmt: skip
-            self._moved(db, batch_id, Place.CLAIMED, at)
-        return self.get(batch_id)
+            for drop in new:
+                db.execute(
+                    "INSERT INTO batches (id, feed, name, place, size_bytes, sha256, mtime_ns,"
+                    " drop_order, claimed_at) VALUES (?,?,?,?,?,?,?,?,?)",
+                    (drop.batch, drop.feed, drop.name, Place.CLAIMED, drop.size_bytes,
+                     drop.sha256, drop.mtime_ns, drop.order, stamp(at)),
+                )  # fmt: skip
+                self._moved(db, drop.batch, Place.CLAIMED, at)
+        return [self.get(drop.batch) for drop in new]
 
     @staticmethod
     def _moved(db: sqlite3.Connection, batch_id: str, place: Place, at: datetime) -> None:

@@ -23,13 +23,15 @@ def schema_errors(name: str, document: object) -> list[str]:
 def every_receipt_is_sound(setting: Setting) -> bool:
     """Whether every receipt there is keeps to the schema."""
     receipts = [one for several in setting.receipts().values() for one in several]
-    return bool(receipts) and not [error for one in receipts for error in schema_errors("receipt", one)]
+    return bool(receipts) and not any(schema_errors("receipt", one) for one in receipts)
 
 
 def told(setting: Setting, kind: str) -> list[dict[str, str]]:
-    """Every row of the CRM's files of a kind, `bounces` or `unsubscriptions`, oldest file first."""
+    """Every row of the CRM's files `bounces-…` or `unsubscriptions-…`, oldest file first."""
     rows: list[dict[str, str]] = []
-    files = sorted(setting.responses.glob(f"{kind}-*.csv"), key=lambda path: path.stat().st_mtime_ns)
+    files = sorted(
+        setting.responses.glob(f"{kind}-*.csv"), key=lambda path: path.stat().st_mtime_ns
+    )
     for path in files:
         text = path.read_bytes().decode("utf-8")
         rows += csv.DictReader(io.StringIO(text, newline=""), delimiter=";")

@@ -6,14 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.seen import add_client, add_line, clears, every_receipt_is_sound, status
-from tests.servers.service import (
-    MANDATOR,
-    Setting,
-    as_csv,
-    people,
-    person,
-    setting,
-)
+from tests.servers.service import Setting, as_csv, people, person, setting
 
 GOOD, EMPTY, HEADER_ONLY, SHRUNK, GROWN, OUTDATED, WRONG_NAME, TEST_LIST, NO_ATTRIBUTE, FIRST, \
     MIXED, MEDIUM, REJECTED, FEW, OTHER_CONSENT, STALE, BLOCKLIST, MISSING = range(18)  # fmt: skip
@@ -238,8 +231,6 @@ def test_release_needs_a_guard_of_rows(tmp_path: Path):
         assert clears(made) == {100: 2}
 
 
-def release(
-    made: Setting, receipt: dict[str, Any], code: str
-) -> subprocess.CompletedProcess[str]:
+def release(made: Setting, receipt: dict[str, Any], code: str) -> subprocess.CompletedProcess[str]:
     """Ask for the release of a batch."""
     return made.etl("release", receipt["batch"], "--allow", code, "--why", "looked at it")

@@ -15,7 +15,16 @@ from tests.e2e.seen import (
     table,
     told,
 )
-from tests.servers.service import COLUMNS, MANDATOR, SCHEMA, Setting, as_csv, people, person, setting
+from tests.servers.service import (
+    COLUMNS,
+    MANDATOR,
+    SCHEMA,
+    Setting,
+    as_csv,
+    people,
+    person,
+    setting,
+)
 
 TYPED = [*COLUMNS, "age", "revenue", "birthday"]
 TYPED_SCHEMA = {
@@ -379,5 +388,8 @@ def test_feeds_of_every_form(tmp_path: Path):
         assert [(row["id"], row["address"]) for row in content] == [
             (f"contact:{n:05}", f"p{n}@example.org") for n in (1, 2, 4, 5)
         ]
-        assert uploaded("g") == as_csv([row for row in rows if row["entity-id"] != "00003"]).decode()
+        assert uploaded("g") == as_csv([*rows[:2], *rows[3:]]).decode()
+        assert [(row["recipient-id"], row["entity-id"]) for row in told(made, "unsubscriptions")] == [
+            ("contact:00003", "00003"),
+        ]
         assert every_receipt_is_sound(made)

@@ -15,11 +15,13 @@ LIFE = ["CLAIMED", "UPLOADED", "REFILLING", "REFILLED", "ARCHIVED"]
 
 
 def rows_of(setting: Setting, sql: str) -> list[tuple[Any, ...]]:
-    """Rows of the journal as it is on the disk now; none while there is no journal."""
+    """Rows of the journal as it is on the disk now; none while it is not made."""
     path = setting.state / "journal.sqlite3"
     if not path.exists():
         return []
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as journal:
+        if not journal.execute("SELECT 1 FROM sqlite_master WHERE name='batches'").fetchall():
+            return []
         found: list[tuple[Any, ...]] = journal.execute(sql).fetchall()
     return found
 

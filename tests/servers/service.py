@@ -72,6 +72,7 @@ class Setting:
         self.again = "again_minutes = 0.02\nlater_minutes = 0.05"
         """When a held batch is tried again."""
         self.client_tables = ""
+        self.simulator_options: list[str] = []
         for name in ("inbox", "quarantine", "receipts", "responses", "secret"):
             (root / name).mkdir(exist_ok=True)
         self.inbox, self.receipts_folder = root / "inbox", root / "receipts"
@@ -92,7 +93,7 @@ class Setting:
         self.sshd = self._stack.enter_context(Sshd([self.public_key]))
         command = [sys.executable, "-m", "etl.sandbox", "campaign", "--port", "0",
                    "--control-port", "0", "--tls", str(self.root / "tls"),
-                   "--call-log", str(self.call_log)]  # fmt: skip
+                   "--call-log", str(self.call_log), *self.simulator_options]  # fmt: skip
         self.simulator = subprocess.Popen(command, stdout=subprocess.PIPE)
         self._stack.callback(self._end_simulator)
         assert self.simulator.stdout is not None

@@ -8,6 +8,7 @@ import pytest
 from etl.batch import ENDS, MOVES, IllegalMove, Place, check_move
 from etl.errors import Mismatch
 from etl.journal import Journal
+from etl.journal.batches import ClaimedDrop
 from etl.journal.database import VERSION
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -27,7 +28,9 @@ def journal(path):
 
 def claimed(journal, number=1, order="1"):
     identity = f"20261124T09000{number}Z-00000{number}"
-    return journal.batches.claimed(identity, "f", f"a{number}.csv", 1, "x", 0, order, NOW)
+    return journal.batches.claimed(
+        [ClaimedDrop(identity, "f", f"a{number}.csv", 1, "x", 0, order)], NOW
+    )[0]
 
 
 def test_every_road_is_allowed_and_no_other():

@@ -8,6 +8,7 @@ import pytest
 from etl.batch import Place
 from etl.errors import FarSideRefused, FarSideUnavailable, GuardTripped, Mismatch
 from etl.journal import Journal
+from etl.journal.batches import ClaimedDrop
 from etl.load.refill import Refill, RefillPlan
 from tests.twins.clock import TwinClock
 from tests.twins.recipient_list import OneList, TwinList
@@ -52,7 +53,9 @@ class Bench:
         )  # fmt: skip
         now = datetime(2026, 11, 24, tzinfo=UTC)
         identity = "20261124T000000Z-000001"
-        batch = journal.batches.claimed(identity, "f", "a.csv", 1, "x", 0, "1", now)
+        batch = journal.batches.claimed([ClaimedDrop(identity, "f", "a.csv", 1, "x", 0, "1")], now)[
+            0
+        ]
         self.batch_id = journal.batches.uploaded(batch, now).id
 
     def guards(self, rows):
