@@ -43,6 +43,7 @@ class Pipeline:
     def __init__(self, world: World) -> None:
         self._world = world
         self._batches = world.journal.batches
+        self._unfinished: set[str] = set()
 
     def advance(self, batch: Batch) -> Batch:
         """Take a batch as far as it goes now; it has ended or is held when this returns."""
@@ -60,6 +61,16 @@ class Pipeline:
         return batch.held is not None or batch.place in ENDS
 
     def _step(self, batch: Batch) -> Batch:
+        """One step on, or an end; what the world or a disk refuses holds the batch."""
+        try:
+            return self._stepped(batch)
+        except (GuardTripped, FarSideUnavailable, FarSideRefused, Mismatch) as error:
+            return self._hold(self._batches.get(batch.id), error)
+        except OSError as error:
+            detail = f"{type(error).__name__} {error.errno}"
+            return self._hold(self._batches.get(batch.id), Mismatch("disk-error", detail=detail))
+
+    def _stepped(self, batch: Batch) -> Batch:
         try:
             match batch.place:
                 case Place.CLAIMED:
@@ -72,11 +83,6 @@ class Pipeline:
                     raise AssertionError(batch.place)
         except Unfit as error:
             return self._quarantine(batch, error)
-        except (GuardTripped, FarSideUnavailable, FarSideRefused, Mismatch) as error:
-            return self._hold(self._batches.get(batch.id), error)
-        except OSError as error:
-            detail = f"{type(error).__name__} {error.errno}"
-            return self._hold(self._batches.get(batch.id), Mismatch("disk-error", detail=detail))
 
     # --- CLAIMED: check, suppress, stage, guard, upload ----------------------------------------
 
@@ -163,7 +169,11 @@ class Pipeline:
         log(event, batch=batch.id, place=batch.place, code=error.code, sentence=error.sentence)
         if batch.place is Place.REFILLING:
             log(Event.ALARM, batch=batch.id, code=error.code, dirty_list=True)
-        tell(self._world, held)
+        try:
+            tell(self._world, held)
+        except OSError as cause:
+            # The hold stands in the journal; the next one writes its receipt.
+            log(Event.ALARM, batch=batch.id, code="disk-error", error=cause)
         return held
 
     def discard(self, batch: Batch, user: str, why: str) -> Batch:
@@ -174,7 +184,7 @@ class Pipeline:
         """Say the end in the journal, then do what follows from it."""
         done = self._batches.move(batch, place, self._world.clock.wall(), code, facts)
         log(Event.PLACE, batch=batch.id, place=place, code=code)
-        self.finish(done)
+        self._finish_or_later(done)
         return done
 
     def finish_ended(self) -> None:
@@ -183,7 +193,18 @@ class Pipeline:
         for batch_id, _ in list(world.inbox.claims()):
             batch = self._batches.find(batch_id)
             if batch is not None and batch.place in ENDS:
-                self.finish(batch)
+                self._finish_or_later(batch)
+
+    def _finish_or_later(self, batch: Batch) -> None:
+        """Finish a batch; a folder that is not there leaves it to the next round, told once."""
+        try:
+            self.finish(batch)
+        except OSError as error:
+            if batch.id not in self._unfinished:
+                log(Event.ALARM, batch=batch.id, code="disk-error", error=error)
+            self._unfinished.add(batch.id)
+        else:
+            self._unfinished.discard(batch.id)
 
     def finish(self, batch: Batch) -> None:
         """What follows from an end: bytes archived, receipt written, claim and copy gone.

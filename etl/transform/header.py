@@ -115,12 +115,12 @@ def _surplus(names: tuple[str, ...], plan: CheckPlan) -> Refusal | None:
     twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if twice:
         column = [i for i, name in enumerate(names, 1) if name == twice[0]][1]
-        return Refusal("duplicate-column", {"columns": _listed(twice)}, 1, column, twice[0])
+        return Refusal("duplicate-column", {"columns": _listed(twice)}, 1, column, _cut(twice[0]))
     known = {field.name for field in columns_of(plan)}
     extra = [name for name in names if name not in known]
     if extra and plan.extra_columns == "reject":
         column = names.index(extra[0]) + 1
-        return Refusal("extra-column", {"columns": _listed(extra)}, 1, column, extra[0])
+        return Refusal("extra-column", {"columns": _listed(extra)}, 1, column, _cut(extra[0]))
     return None
 
 
@@ -130,6 +130,9 @@ def _plain(name: str) -> str:
 
 
 def _cut(name: str) -> str:
+    """Make a column's name fit to be named: not long, and never an address."""
+    if "@" in name:
+        return "(looks like an address)"
     return name if len(name) <= _SHOWN_CHARS else name[: _SHOWN_CHARS - 1] + "…"
 
 

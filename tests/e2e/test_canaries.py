@@ -64,7 +64,7 @@ def refused_drops() -> dict[str, bytes]:
         "b_20260904.csv": as_csv([r | {"email": f"canary-addr {n}"} for n, r in enumerate(people)]),
         "b_20260905.csv": b"PK\x03\x04 Canaryname canary-addr-1@example.org canary-ent-1\r\n",
         "b_20260906.csv": as_csv(people).decode().encode("utf-16"),
-        "b_20260907.csv": as_csv(people, [*COLUMNS[:-1], COLUMNS[-1]])[:-2],
+        "b_20260907.csv": as_csv(people)[:-2],
         "b_20260908.csv": as_csv(people).replace(b"lastname", b"Canaryname,lastname", 1),
         "b_20260909.csv": as_csv([r | {"opt-in-id": "consent-2"} for r in people]),
         "b_20260910.csv": as_csv(people).replace(b"lastname", b"lastname;canary-addr-2@example.org", 1),
@@ -77,11 +77,14 @@ def ask_everything(made: Setting, outputs: dict[str, str], *given: Path) -> None
     """Run every command that tells something, for people and for programs."""
     commands = [["status"], ["check"], ["check", "--offline"], ["quarantine", "list"],
                 ["responses", "status"]]  # fmt: skip
-    commands += [["quarantine", "show", case.name] for case in made.quarantine.iterdir()]
+    # One case whose rows were rejected, and those whose codes repeat something of the drop.
+    cases = [case.name for case in sorted(made.quarantine.iterdir())]
+    commands += [["quarantine", "show", case] for case in cases[:3]]
     commands += [["validate", "--feed", "b", str(path)] for path in given]
     for number, command in enumerate(commands):
-        # The tables for people are made of the same values; two of each kind are enough.
-        for form in ([], ["--json"]) if number < 7 else (["--json"],):
+        # The tables for people show the same values; one of each kind is enough.
+        forms = ([], ["--json"]) if number in {0, 3, 5} else (["--json"],)
+        for form in forms:
             done = made.etl(*command, *form)
             outputs[f"etl {' '.join([*command, *form])}"] = done.stdout + done.stderr
 
@@ -129,7 +132,8 @@ def test_every_fate_of_rows_and_drops(made: Setting, tmp_path: Path) -> None:
         made.wait_for(name, "quarantined")
     made.drop("a_20260902.csv", canaries(20))
     made.wait_for("a_20260902.csv", "held")
-    ask_everything(made, outputs, *sorted(given.iterdir())[:4])
+    wanted = ("b_20260901.csv", "b_20260904.csv", "b_20260910.csv")
+    ask_everything(made, outputs, *(given / name for name in wanted))
     assert made.stop() == 0
     assert leaks(made, outputs) == []
     # What may be told is told: the search looked at files that are full of them.
@@ -142,36 +146,36 @@ def test_far_sides_that_refuse_and_a_bug(made: Setting, tmp_path: Path) -> None:
     """A refused login, a refused key, a dead server and a bug show nobody's data and no secret."""
     outputs: dict[str, str] = {}
 
-    def once(name: str, *, held: str | None) -> None:
+    def once(name: str, held: str, *, asks: bool = False) -> None:
         done = made.etl("once")
         outputs[f"once: {name}"] = done.stdout + done.stderr
-        outputs[f"check: {name}"] = str(made.etl("check", "--json"))
-        if held is not None:
-            receipt = made.receipt("a.csv")
-            assert receipt is not None
-            assert receipt["held"]["code"] == held
-            with closing(sqlite3.connect(made.state / "journal.sqlite3")) as journal, journal:
-                journal.execute("UPDATE batches SET held_next = '2000-01-01T00:00:00+00:00'")
+        if asks:
+            outputs[f"check: {name}"] = str(made.etl("check", "--json"))
+        receipt = made.receipt("a.csv")
+        assert receipt is not None
+        assert receipt["held"]["code"] == held
+        with closing(sqlite3.connect(made.state / "journal.sqlite3")) as journal, journal:
+            journal.execute("UPDATE batches SET held_next = '2000-01-01T00:00:00+00:00'")
 
     made.drop("a.csv", canaries(30))
     (tmp_path / "secret" / "password").write_text(WRONG_PASSWORD)
-    once("wrong password", held="campaign-login")
+    once("wrong password", "campaign-login", asks=True)
     made.write_config()
     (tmp_path / "secret" / "password").write_text("canary-password-7Q\n")
     right = (tmp_path / "secret" / "key").read_bytes()
     (tmp_path / "secret" / "key").unlink()
     make_key(tmp_path / "secret" / "key")
-    once("wrong key", held="sftp-login")
+    once("wrong key", "sftp-login", asks=True)
     (tmp_path / "secret" / "key").write_bytes(right)
     made.sshd.folder.rename(made.sshd.folder.with_name("away"))
-    once("no folder", held="sftp-refused")
+    once("no folder", "sftp-refused")
     made.sshd.folder.with_name("away").rename(made.sshd.folder)
     words = "Not for you: Canaryname7 canary-addr-7@example.org"
     rule = made.control.schedule("addAll3", "fault", times=None, text=words)
-    once("every call refused", held="call-failing")
+    once("every call refused", "call-failing")
     made.control.unschedule(rule)
     made.control.schedule("addAll3", "drop-after", times=None)
-    once("every answer lost", held="campaign-unreachable")
+    once("every answer lost", "campaign-unreachable")
 
     batch = rows_of(made, "SELECT id FROM batches")[0][0]
     # A bug: the staged rows are what the journal says, and yet cannot be read.
@@ -203,10 +207,10 @@ def test_bad_configuration_shows_no_secret(made: Setting, tmp_path: Path) -> Non
     }
     for name, content in spoilt.items():
         made.config.write_text(content)
-        for command in (["check", "--json"], ["status"], ["run"]):
-            done = made.etl(*command)
-            assert done.returncode == 78, (name, command, done.stderr)
-            outputs[f"{name}: {command}"] = done.stdout + done.stderr
+        command = ["run"] if name == "as text" else ["check", "--json"]
+        done = made.etl(*command)
+        assert done.returncode == 78, (name, done.stderr)
+        outputs[name] = done.stdout + done.stderr
     assert leaks(made, outputs) == []
 
 

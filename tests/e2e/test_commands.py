@@ -91,7 +91,7 @@ def test_wrong_configuration(resting: Setting):
     text = resting.config.read_text()
     text = text.replace("consent-1", "").replace('kind = "regular"', 'kind = "opt-in"', 1)
     resting.config.write_text(text.replace("chunk_rows = 10", "chunk_rows = 5000\nnonsense = 1"))
-    for verb in (["run"], ["once"], ["check"], ["status"], ["quarantine", "list"]):
+    for verb in (["run"], ["check"], ["quarantine", "list"]):
         done = resting.etl(*verb)
         assert (done.returncode, done.stdout) == (CONFIGURATION, "")
         places = [line.partition(": ")[0] for line in done.stderr.splitlines()]

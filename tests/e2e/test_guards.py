@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,15 @@ def make_feeds(made: Setting) -> None:
     add_line(made, "[suppression]", f"max_age_hours = {MAX_AGE_HOURS}")
 
 
-def ages(made: Setting) -> dict[str, float]:
-    """Hours since the last complete fetch, by client."""
+def completed(made: Setting) -> dict[str, datetime]:
+    """When the last complete fetch of each client began."""
     done = made.etl("responses", "status", "--json")
     clients = json.loads(done.stdout)["clients"]
-    return {one["client"]: one["age_hours"] for one in clients if one["completed_at"]}
+    return {
+        one["client"]: datetime.fromisoformat(one["completed_at"])
+        for one in clients
+        if one["completed_at"]
+    }
 
 
 def drop_what_is_wrong(made: Setting) -> dict[int, str]:
@@ -99,11 +104,13 @@ def test_no_clear_for_a_drop_that_must_not(tmp_path: Path):
             made.drop(drop_name(feed, "_20300101"), people(rows))
         for feed in before:
             made.wait_for(drop_name(feed, "_20300101"), "archived")
-        made.wait(lambda: {"stale", "blocklist"} <= ages(made).keys())
+        began = completed(made)
+        assert began.keys() == {"main", "stale", "blocklist"}
         rule = made.control.schedule(
             "getUnsubscribes", "fault", times=None, mandator=STALE_CLIENT, text="out of order"
         )
-        made.wait(lambda: ages(made)["stale"] > MAX_AGE_HOURS + 0.001)
+        too_old = began["stale"] + timedelta(hours=MAX_AGE_HOURS)
+        made.wait(lambda: datetime.now(UTC) > too_old)
         entries = [f"q{n}@example.org" for n in range(9)]
         made.control.unblock(mandator=BLOCKLIST_CLIENT, entries=entries)
 
@@ -135,12 +142,9 @@ def test_no_clear_for_a_drop_that_must_not(tmp_path: Path):
             MISSING: ("held", "suppression-missing"),
         }  # fmt: skip
 
-        # Everybody had his turn after the good one too, and world guards were asked once more.
-        tries = {one["feed"]: one["next_try"] for one in status(made)["under_way"]}
-        made.wait(lambda: all(
-            one["next_try"] != tries[one["feed"]] for one in status(made)["under_way"]
-            if one["next_try"]
-        ))  # fmt: skip
+        # World guards are asked once more after the good one went, and still say no.
+        for feed in (WRONG_NAME, TEST_LIST, NO_ATTRIBUTE, STALE, BLOCKLIST, MISSING):
+            held_again(made, ends[feed])
         once = {list_of(feed): 1 for feed in (GOOD, SHRUNK, GROWN, OUTDATED)}
         assert clears(made) == once
         assert made.list_ids(SHRUNK) == [f"p{n}@example.org" for n in range(1, 21)]
@@ -156,8 +160,7 @@ def test_no_clear_for_a_drop_that_must_not(tmp_path: Path):
         # Guards of rows are released by an operator, each for its own code only.
         wrong = made.etl("release", ends[SHRUNK]["batch"], "--allow", "grown", "--why", "no use")
         assert wrong.returncode == 0
-        made.wait(lambda: status(made)["requests_waiting"] == 0)
-        made.wait(lambda: held_by(made).get(ends[SHRUNK]["batch"]) == "shrunk")
+        assert held_again(made, ends[SHRUNK])["reason"]["code"] == "shrunk"
         for feed in (SHRUNK, GROWN, OUTDATED, FIRST, FEW):
             code = ends[feed]["reason"]["code"]
             done = made.etl("release", ends[feed]["batch"], "--allow", code, "--why", "it is right")
@@ -187,9 +190,17 @@ def test_no_clear_for_a_drop_that_must_not(tmp_path: Path):
         assert made.stop() == 0
 
 
-def held_by(made: Setting) -> dict[str, str]:
-    """The code that holds a batch, by batch."""
-    return {one["batch"]: one["code"] for one in status(made)["under_way"] if one["held"]}
+def held_again(made: Setting, receipt: dict[str, Any]) -> dict[str, Any]:
+    """Wait until a held batch was tried and held once more; its receipt."""
+
+    def found() -> dict[str, Any] | None:
+        newer = made.receipt(receipt["drop"]["name"])
+        return newer if newer and newer["written_at"] > receipt["written_at"] else None
+
+    newer: dict[str, Any] = made.wait(found)
+    assert (newer["batch"], newer["fate"]) == (receipt["batch"], "held")
+    assert newer["reason"]["code"] == receipt["reason"]["code"]
+    return newer
 
 
 def test_two_feeds_on_one_list(tmp_path: Path):

@@ -342,3 +342,38 @@ def test_who_unsubscribes_while_held_is_left_out(tmp_path: Path) -> None:
         assert receipt["list"]["suppressed_late"] >= 1
         assert clears(made) == 1
         assert made.stop() == 0
+
+
+def test_receipts_folder_away_at_the_end(tmp_path: Path) -> None:
+    """A receipt that cannot be written is written once its folder is back; nothing is repeated."""
+    with setting(tmp_path) as made:
+        rule = made.control.hold("getCount", nth=2)
+        made.start()
+        made.drop("a.csv", people(25))
+        assert made.control.wait_held(rule)
+        made.receipts_folder.rename(tmp_path / "away")
+        made.control.release(rule)
+        made.wait(lambda: rows_of(made, "SELECT place FROM batches") == [("ARCHIVED",)])
+        made.wait(lambda: "disk-error" in made.log.read_text())
+        (tmp_path / "away").rename(made.receipts_folder)
+        made.wait_for("a.csv", "archived")
+        made.wait(lambda: is_settled(made))
+        assert made.list_ids() == ids(25)
+        assert clears(made) == 1
+        assert made.stop() == 0
+
+
+def test_quarantine_folder_away(tmp_path: Path) -> None:
+    """A case that cannot be written holds its drop; it is quarantined once the folder is back."""
+    with setting(tmp_path) as made:
+        made.start()
+        made.wait(lambda: "started" in made.log.read_text())
+        made.quarantine.rename(tmp_path / "away")
+        made.drop("stranger.csv", people(25))
+        held = made.wait_for("stranger.csv", "held")
+        assert held["held"]["code"] == "disk-error"
+        (tmp_path / "away").rename(made.quarantine)
+        made.wait_for("stranger.csv", "quarantined")
+        made.wait(lambda: is_settled(made))
+        assert len(list(made.quarantine.iterdir())) == 1
+        assert made.stop() == 0
