@@ -4,19 +4,19 @@ import fcntl
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from etl.batch import Place
 from etl.config import Config, secret_path
 from etl.daemon import Daemon
-from etl.errors import AlreadyRunning, ConfigError, EtlError, Problem
+from etl.durable import KnownFolder
+from etl.errors import AlreadyRunning, ConfigError, Problem
 from etl.extract.inbox import Inbox
 from etl.extract.keyed import StoreKey
 from etl.extract.suppressions import SuppressionStore, open_store
-from etl.guards import list_guards
 from etl.journal import Journal
-from etl.load.outbox import CrmFolder
 from etl.ports import Clock, FileDrop
 from etl.redaction import hide
 from etl.settings import Settings
@@ -127,28 +127,28 @@ def locked(state: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def drops(config: Config, clock: Clock) -> dict[str, FileDrop]:
+def drops(config: Config, clock: Clock, tries: int | None = None) -> dict[str, FileDrop]:
     """The SFTP accounts, each with its retries."""
     far = config.settings.far_side
     return {
         name: RetryingDrop(
             SftpDrop(sftp_access(config, name), clock),
-            clock, far.tries, far.first_seconds, far.most_seconds,
+            clock, tries or far.tries, far.first_seconds, far.most_seconds,
         )
         for name in config.settings.sftp
     }  # fmt: skip
 
 
-def campaigns(config: Config, clock: Clock) -> dict[str, Campaign]:
+def campaigns(config: Config, clock: Clock, tries: int | None = None) -> dict[str, Campaign]:
     """The Campaign clients, each with its retries; one session a client."""
     far = config.settings.far_side
     made = {}
     for name, table in config.settings.client.items():
         session = campaign_session(config, name, clock)
-        tries = (clock, far.tries, far.first_seconds, far.most_seconds)
+        retry = (clock, tries or far.tries, far.first_seconds, far.most_seconds)
         made[name] = Campaign(
-            RetryingList(CampaignList(session), *tries, live_check_rows=table.live_check_rows),
-            RetryingResponses(CampaignResponses(session), *tries),
+            RetryingList(CampaignList(session), *retry, live_check_rows=table.live_check_rows),
+            RetryingResponses(CampaignResponses(session), *retry),
         )
     return made
 
@@ -166,7 +166,7 @@ def world(config: Config, clock: Clock) -> Iterator[World]:
             (settings.folders.state / name).mkdir(mode=0o700, exist_ok=True)
         journal = Journal(settings.folders.state / JOURNAL)
         try:
-            problems = id_rule_problems(config, journal)
+            problems = journal_problems(config, journal)
             if problems:
                 raise ConfigError(problems)
             store = open_store(settings.folders.state / STORE, store_keys(config))
@@ -178,7 +178,9 @@ def world(config: Config, clock: Clock) -> Iterator[World]:
                     store=store,
                     keys=tuple(key.secret for key in store_keys(config)),
                     inbox=Inbox(settings.folders.inbox, settings.instance),
-                    crm=CrmFolder.at(settings.folders.responses),
+                    responses=KnownFolder.at(settings.folders.responses),
+                    receipts=KnownFolder.at(settings.folders.receipts),
+                    quarantine=KnownFolder.at(settings.folders.quarantine),
                     clock=clock,
                     drops=far_drops,
                     campaigns=far_campaigns,
@@ -193,9 +195,28 @@ def world(config: Config, clock: Clock) -> Iterator[World]:
             journal.close()
 
 
-def id_rule_problems(config: Config, journal: Journal) -> list[Problem]:
-    """Lists that were filled by another recipient id rule: half the people would be there twice."""
-    problems = []
+def journal_problems(config: Config, journal: Journal) -> list[Problem]:
+    """Where the configuration no longer fits what was begun.
+
+    A list filled by another recipient id rule would hold half the people twice; a list left
+    partial must still be some feed's, or nobody would ever fill it.
+    """
+    targets = {
+        (feed.name, f"{config.settings.client[feed.client].mandator}/{feed.list.id}")
+        for feed in config.settings.feed
+        if feed.list is not None
+    }
+    problems = [
+        Problem(
+            f"feed.{batch.feed}.list",
+            f"batch {batch.id} left list {journal.refills.target(batch)} partial, and no feed of "
+            "this name has it any more",
+            "bring feed and list back until the batch has ended",
+        )
+        for batch in journal.batches.under_way()
+        if batch.place is Place.REFILLING
+        and (batch.feed, journal.refills.target(batch)) not in targets
+    ]
     for feed in config.settings.feed:
         if feed.list is None:
             continue
@@ -224,6 +245,11 @@ def run(config: Config, *, once: bool) -> int:
         return daemon.once() if once else daemon.run()
 
 
+def unstopped_clock() -> Clock:
+    """The machine's clock for a command that nobody has to stop gently."""
+    return SystemClock(threading.Event())
+
+
 def open_journal(config: Config) -> Journal:
     """The journal as it is, for commands beside a running daemon; they read, or write a request."""
     return Journal(_from_a_run(config, JOURNAL))
@@ -240,36 +266,3 @@ def _from_a_run(config: Config, name: str) -> Path:
     if not path.exists():
         raise ConfigError([Problem("folders.state", f"{path} is not there: nothing ran yet")])
     return path
-
-
-def check_far_sides(config: Config) -> Mapping[str, str]:
-    """Ask every far side once: what is wrong, by the place in the configuration."""
-    clock = SystemClock(threading.Event())
-    found: dict[str, str] = {}
-    for name in config.settings.sftp:
-        drop = SftpDrop(sftp_access(config, name), clock)
-        try:
-            drop.stat(".etl-check")
-        except EtlError as error:
-            found[f"sftp.{name}"] = str(error)
-        finally:
-            drop.close()
-    for name in config.settings.client:
-        session = campaign_session(config, name, clock)
-        lists = CampaignList(session)
-        try:
-            CampaignResponses(session).now()
-            for feed in config.settings.feed:
-                if feed.client == name and feed.list is not None:
-                    try:
-                        description = lists.describe(feed.list.id)
-                        list_guards(
-                            feed.list.id, feed.list.name, tuple(feed.attributes), description
-                        )
-                    except EtlError as error:
-                        found[f"feed.{feed.name}.list"] = str(error)
-        except EtlError as error:
-            found[f"client.{name}"] = str(error)
-        finally:
-            lists.close()
-    return found

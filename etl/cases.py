@@ -31,7 +31,7 @@ def case_of_rows(
 ) -> None:
     """Write the rows that broke a rule, of a drop that goes on without them."""
     report = _report(world, batch, None, facts)
-    root = world.config.settings.folders.quarantine
+    root = world.quarantine.check()
     write_case(root, report, _rejected(world, feed, drop, checked), None)
     world.journal.batches.has_case(batch, report.case)
 
@@ -42,7 +42,7 @@ def case_of_refused(world: World, batch: Batch, staged: pl.DataFrame, outcome: O
     codes |= dict.fromkeys(outcome.poisoned_rows, "poisoned")
     lines, ids = staged["line"], staged["recipient_id"]
     report = _report(world, batch, None, world.journal.batches.detail(batch)["check"])
-    root = world.config.settings.folders.quarantine
+    root = world.quarantine.check()
     rows = [RefusedRow(lines[row], ids[row], code) for row, code in sorted(codes.items())]
     add_refused(root, report, rows)
     world.journal.batches.has_case(batch, report.case)
@@ -63,7 +63,7 @@ def case_of_drop(world: World, batch: Batch, error: Unfit) -> None:
     if checked is not None and feed is not None:
         rejected = _rejected(world, feed, error.content, checked)
     original = world.batches / batch.id / ORIGINAL
-    write_case(world.config.settings.folders.quarantine, report, rejected, original)
+    write_case(world.quarantine.check(), report, rejected, original)
     if facts is not None:
         world.journal.batches.counted(batch, facts)
     world.journal.batches.has_case(batch, report.case)

@@ -15,12 +15,13 @@ import typer
 from rich.console import Console
 
 from etl import __version__, app, show
-from etl.config import Config, load
+from etl.config import NO_SECRETS, Config, load
 from etl.demo import run_demo
-from etl.errors import ConfigError, EtlError
+from etl.errors import ConfigError, EtlError, Problem
 from etl.guards import RELEASABLE
+from etl.inspection import far_problems, local_problems
 from etl.load.quarantine import list_cases, read_report
-from etl.log import configure, install_hooks
+from etl.log import Event, configure, install_hooks, log
 from etl.trial import NoFeed, try_file
 
 cli = typer.Typer(
@@ -78,18 +79,19 @@ def check(
     offline: Annotated[bool, typer.Option("--offline", help="Ask no far side.")] = False,
 ) -> None:
     """Check configuration, schemas, folders and far sides; every problem at once, no change."""
-    loaded = _loaded(config)
-    problems = [
-        {"where": problem.where, "what": problem.what, "hint": problem.hint}
-        for problem in app.check_folders(loaded.settings) + app.check_far_access(loaded)
-    ]
-    code = 78 if problems else 0
-    if not problems and not offline:
-        found = app.check_far_sides(loaded)
-        problems = [{"where": w, "what": t, "hint": ""} for w, t in sorted(found.items())]
-        code = 69 if problems else 0
-    _answer({"problems": problems}, as_json=as_json)
-    raise typer.Exit(code)
+    code, problems = 0, list[Problem]()
+    try:
+        loaded = _loaded(config)
+        problems = local_problems(loaded)
+        if not problems and not offline:
+            found = list(far_problems(loaded))
+            problems = [problem for problem, _ in found]
+            code = max((worth for _, worth in found), default=0)
+    except ConfigError as error:
+        problems = list(error.problems)
+    rows = [{"where": each.where, "what": each.what, "hint": each.hint} for each in problems]
+    _answer({"problems": rows}, as_json=as_json)
+    raise typer.Exit(code or (ConfigError.exit_code if problems else 0))
 
 
 @cli.command()
@@ -102,7 +104,7 @@ def validate(
 ) -> None:
     """Tell what would happen to this file; no effect, no network."""
     try:
-        loaded = None if schema else _loaded(config)
+        loaded = None if schema else _loaded(config, secrets=NO_SECRETS)
         found = try_file(file, loaded, feed, schema)
     except NoFeed as error:
         raise typer.BadParameter(str(error)) from None
@@ -115,7 +117,7 @@ def validate(
 @cli.command()
 def status(config: ConfigPath = DEFAULT, as_json: AsJson = False) -> None:
     """Tell where every batch is and how the daemon is."""
-    journal = app.open_journal(_loaded(config))
+    journal = app.open_journal(_loaded(config, secrets=NO_SECRETS))
     try:
         _answer(show.status(journal, datetime.now(UTC)), as_json=as_json)
     finally:
@@ -145,19 +147,26 @@ def discard(batch: str, why: Why, config: ConfigPath = DEFAULT) -> None:
 
 def _ask(verb: str, batch: str | None, codes: list[str], why: str, config: Path) -> None:
     """Write a request; the daemon takes it at its next scan, or `etl once` when it runs."""
-    journal = app.open_journal(_loaded(config))
+    if not why.strip():
+        raise typer.BadParameter("say why; it is kept in the journal")
+    journal = app.open_journal(_loaded(config, secrets=NO_SECRETS))
     try:
         if batch is not None:
             found = journal.batches.find(batch)
             if found is None:
                 raise typer.BadParameter(f"there is no batch {batch}")
-            refusal = show.refusal(verb, found)
+            refusal = show.refusal(verb, found, codes)
             if refusal:
                 raise typer.BadParameter(refusal)
-        number = journal.requests.ask(verb, batch, codes, why, _user(), datetime.now(UTC))
+        now = datetime.now(UTC)
+        number = journal.requests.ask(verb, batch, codes, why, _user(), now)
+        heard = show.is_heard(journal, now)
     finally:
         journal.close()
-    OUT.print(f"request {number} is written; the daemon takes it at its next scan")
+    taken = (
+        "the daemon takes it at its next scan" if heard else "no daemon runs: `etl once` takes it"
+    )
+    OUT.print(f"request {number} is written; {taken}")
 
 
 def _user() -> str:
@@ -170,14 +179,14 @@ def _user() -> str:
 @quarantine.command("list")
 def quarantine_list(config: ConfigPath = DEFAULT, as_json: AsJson = False) -> None:
     """List the cases, oldest first."""
-    cases = list_cases(_loaded(config).settings.folders.quarantine)
+    cases = list_cases(_loaded(config, secrets=NO_SECRETS).settings.folders.quarantine)
     _answer({"cases": [show.case(each) for each in cases]}, as_json=as_json)
 
 
 @quarantine.command("show")
 def quarantine_show(case: str, config: ConfigPath = DEFAULT, as_json: AsJson = False) -> None:
     """Show one case: what happened, why, what to do."""
-    root = _loaded(config).settings.folders.quarantine
+    root = _loaded(config, secrets=NO_SECRETS).settings.folders.quarantine
     found = [each.case for each in list_cases(root) if each.case.startswith(case)]
     if len(found) != 1:
         raise typer.BadParameter(f"{len(found)} cases begin with {case}")
@@ -194,7 +203,7 @@ def responses_fetch(config: ConfigPath = DEFAULT) -> None:
 @responses.command("status")
 def responses_status(config: ConfigPath = DEFAULT, as_json: AsJson = False) -> None:
     """Tell how fresh the suppression data of every client is."""
-    store = app.open_suppressions(_loaded(config))
+    store = app.open_suppressions(_loaded(config, secrets="suppression."))
     try:
         found = [show.client(each, datetime.now(UTC)) for each in store.status()]
     finally:
@@ -208,8 +217,8 @@ def version() -> None:
     OUT.print(__version__)
 
 
-def _loaded(path: Path) -> Config:
-    loaded = load(path)
+def _loaded(path: Path, secrets: str = "") -> Config:
+    loaded = load(path, secrets=secrets)
     app.hide_secrets(loaded)
     return loaded
 
@@ -227,3 +236,6 @@ def main() -> None:
     except EtlError as error:
         print(f"{error}\n{error.hint}", file=sys.stderr)  # noqa: T201 - words for people
         raise SystemExit(error.exit_code) from None
+    except Exception as error:  # noqa: BLE001 - typer puts its own hook in place of ours, with words
+        log(Event.BUG, error=error)
+        raise SystemExit(EtlError.exit_code) from None

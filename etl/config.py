@@ -3,18 +3,16 @@
 import os
 import re
 import tomllib
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
+from etl.crosscheck import cross_check, shared_lists
 from etl.errors import ConfigError, Problem
-from etl.settings import AttributeTable, Client, Feed, Secret, Settings
+from etl.settings import AttributeTable, Feed, Secret, Settings
 from etl.shipped import shipped
 from etl.transform.check import (
     TECHNICAL_FIELDS,
@@ -27,6 +25,9 @@ from etl.transform.check import (
 )
 from etl.transform.schema import TableSchema, load_schema
 
+NO_SECRETS = "none"
+"""What `load` is given for a command that needs no secret."""
+_NO_CREDENTIALS = "under systemd it is set; by hand, set it to the folder they lie in"
 SECRET_BYTES = 16
 """A key of the suppression store has at least this many bytes."""
 
@@ -50,8 +51,12 @@ class Config:
         return [feed for feed in self.settings.feed if feed.matches.fullmatch(file_name)]
 
 
-def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
-    """Read and check a configuration file; ConfigError with every problem it has."""
+def load(path: Path, environment: Mapping[str, str] = os.environ, *, secrets: str = "") -> Config:
+    """Read and check a configuration file; ConfigError with every problem it has.
+
+    Only secrets whose place begins with `secrets` are read: all by default, none for a command
+    that an operator runs without them.
+    """
     try:
         table = tomllib.loads(path.read_bytes().decode())
     except OSError as error:
@@ -62,10 +67,12 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
         where = re.search(r"\(at .*\)", str(error))
         place = where[0] if where else ""
         raise ConfigError([Problem(str(path), f"is not TOML {place}")]) from None
-    return build(table, environment)
+    return build(table, environment, secrets=secrets)
 
 
-def build(table: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Config:
+def build(
+    table: Mapping[str, Any], environment: Mapping[str, str] = os.environ, *, secrets: str = ""
+) -> Config:
     """Make a configuration of an already parsed table; ConfigError with every problem."""
     found = table.get("version")
     if isinstance(found, int) and found > 1:
@@ -73,17 +80,11 @@ def build(table: Mapping[str, Any], environment: Mapping[str, str] = os.environ)
     try:
         settings = Settings.model_validate(table)
     except ValidationError as error:
-        raise ConfigError([_problem(item) for item in error.errors(include_input=False)]) from None
-    problems = list(_cross_check(settings))
-    secrets: dict[str, str] = {}
-    for where, secret in _secrets(settings):
-        value, problem = _resolve(where, secret, environment)
-        if problem is not None:
-            problems.append(problem)
-        elif value is not None:
-            secrets[where] = value
-            if where.startswith("suppression.") and len(value.encode()) < SECRET_BYTES:
-                problems.append(Problem(where, f"has fewer than {SECRET_BYTES} bytes"))
+        problems = [_problem(item) for item in error.errors(include_input=False)]
+        raise ConfigError([*problems, *shared_lists(table)]) from None
+    problems = [*cross_check(settings), *shared_lists(table)]
+    read, wrong = _read_secrets(settings, environment, secrets)
+    problems += wrong
     plans: dict[str, CheckPlan] = {}
     for feed in settings.feed:
         plan, wrong = _plan(settings, feed)
@@ -92,7 +93,7 @@ def build(table: Mapping[str, Any], environment: Mapping[str, str] = os.environ)
             plans[feed.name] = plan
     if problems:
         raise ConfigError(problems)
-    return Config(settings, secrets, plans)
+    return Config(settings, read, plans)
 
 
 def _problem(item: Any) -> Problem:
@@ -103,6 +104,25 @@ def _problem(item: Any) -> Problem:
         "extra_forbidden": "is no key of this service",
     }.get(item["type"], item["msg"].removeprefix("Value error, "))
     return Problem(where or "configuration", what)
+
+
+def _read_secrets(
+    settings: Settings, environment: Mapping[str, str], places: str
+) -> tuple[dict[str, str], list[Problem]]:
+    """Read the secrets whose place begins with `places`."""
+    read: dict[str, str] = {}
+    problems = []
+    for where, secret in _secrets(settings):
+        if not where.startswith(places):
+            continue
+        value, problem = _resolve(where, secret, environment)
+        if problem is not None:
+            problems.append(problem)
+        elif value is not None:
+            read[where] = value
+            if where.startswith("suppression.") and len(value.encode()) < SECRET_BYTES:
+                problems.append(Problem(where, f"has fewer than {SECRET_BYTES} bytes"))
+    return read, problems
 
 
 def _secrets(settings: Settings) -> Iterator[tuple[str, Secret]]:
@@ -138,101 +158,12 @@ def _resolve(
         return value, None
     path = secret_path(secret, environment)
     if path is None:
-        return None, Problem(where, "there is no $CREDENTIALS_DIRECTORY", "run under systemd")
+        return None, Problem(where, "there is no $CREDENTIALS_DIRECTORY", _NO_CREDENTIALS)
     try:
         value = path.read_text("utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         return None, Problem(where, f"{path} cannot be read ({type(error).__name__})")
     return (value, None) if value else (None, Problem(where, f"{path} is empty"))
-
-
-def _cross_check(settings: Settings) -> Iterator[Problem]:
-    """What no single key can show."""
-    for where, names in (
-        ("feed", [feed.name for feed in settings.feed]),
-        ("suppression.keys", [key.id for key in settings.suppression.keys]),
-    ):
-        for name, times in Counter(names).items():
-            if times > 1:
-                yield Problem(where, f"{name} is there {times} times")
-    for feed in settings.feed:
-        yield from _check_feed(settings, feed)
-    yield from _check_lists(settings)
-    for name, client in settings.client.items():
-        yield from _check_client(name, client)
-        rules = {feed.recipient.id for feed in settings.feed if feed.client == name}
-        if len(rules) > 1:
-            yield Problem(
-                f"client.{name}",
-                "its feeds use both recipient id rules",
-                "a person has one recipient id per client; use one rule",
-            )
-    for name, account in settings.sftp.items():
-        if account.key.env is not None:
-            yield Problem(f"sftp.{name}.key", "must be a file or a credential")
-    yield from _check_folders(settings)
-
-
-def _check_folders(settings: Settings) -> Iterator[Problem]:
-    folders = settings.folders.model_dump()
-    for name, path in folders.items():
-        for other, root in folders.items():
-            if name != other and path.is_relative_to(root) and (path != root or name < other):
-                yield Problem(f"folders.{name}", f"lies in folders.{other}")
-
-
-def _check_lists(settings: Settings) -> Iterator[Problem]:
-    """One list belongs to one feed, whatever the client's entry is called."""
-    lists: dict[tuple[int, int], list[str]] = {}
-    for feed in settings.feed:
-        if feed.list is not None and feed.client in settings.client:
-            mandator = settings.client[feed.client].mandator
-            lists.setdefault((mandator, feed.list.id), []).append(feed.name)
-    for (mandator, list_id), feeds in lists.items():
-        if len(feeds) > 1:
-            yield Problem(
-                f"feed.{feeds[-1]}.list.id",
-                f"list {list_id} of client {mandator} belongs to {', '.join(feeds)}",
-                "one list belongs to one feed; consents are never mixed",
-            )
-
-
-def _check_feed(settings: Settings, feed: Feed) -> Iterator[Problem]:
-    where = f"feed.{feed.name}"
-    if feed.client not in settings.client:
-        yield Problem(f"{where}.client", f"there is no client {feed.client}")
-    if feed.sftp is not None and feed.sftp not in settings.sftp:
-        yield Problem(f"{where}.sftp", f"there is no sftp account {feed.sftp}")
-    if feed.sftp is None and feed.list is None:
-        yield Problem(where, "has neither sftp nor list, so its drops would go nowhere")
-    if feed.attributes and feed.list is None:
-        yield Problem(f"{where}.attributes", "there is no list to fill them in")
-    if feed.done_marker is not None and not re.fullmatch(r"\.[A-Za-z0-9]+", feed.done_marker):
-        yield Problem(f"{where}.done_marker", "must be a dot and letters, like .done")
-
-
-def _check_client(name: str, client: Client) -> Iterator[Problem]:
-    where = f"client.{name}"
-    if not client.closed_loop:
-        yield Problem(
-            f"{where}.closed_loop",
-            "bounces and unsubscriptions can only be fetched over the closed-loop interface",
-            "have it booked for this client",
-        )
-    address = urlsplit(client.endpoint)
-    if address.scheme == "http" and not _is_loopback(address.hostname or ""):
-        yield Problem(f"{where}.endpoint", "plain http goes to this machine only; use https")
-    elif address.scheme not in {"http", "https"} or not address.hostname:
-        yield Problem(f"{where}.endpoint", "must be an https address")
-    if not address.path.endswith("/"):
-        yield Problem(f"{where}.endpoint", "must end in /")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _plan(settings: Settings, feed: Feed) -> tuple[CheckPlan | None, list[Problem]]:

@@ -5,12 +5,13 @@ journal. A stop finishes the chunk under way, journals, and ends.
 """
 
 import threading
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 
 from etl import notify
 from etl.batch import ENDS, Batch, Place
-from etl.errors import FarSideUnavailable
-from etl.extract.inbox import InboxLost
+from etl.errors import EtlError, FarSideUnavailable
 from etl.extract.watch import Watch
 from etl.freshness import hand_over_now, refresh
 from etl.guards import RELEASABLE
@@ -24,6 +25,9 @@ from etl.ports import Stopped
 from etl.telling import is_trouble
 from etl.world import World
 
+ALARM_AGAIN_SECONDS = 600.0
+"""Trouble that stays is told again after this long."""
+
 
 class Daemon:
     """One instance at work on one inbox."""
@@ -33,12 +37,14 @@ class Daemon:
         self._stop = stop
         self._wake = wake
         self._work = threading.Event()
-        self._intake = Intake(world)
+        self._intake = Intake(world, alive=notify.watchdog)
         self._pipeline = Pipeline(world)
         self._fetched: dict[str, datetime] = {}
         self._forgotten: datetime | None = None
         self._bug: BaseException | None = None
-        self._lost = False
+        self._once = False
+        self._advanced: set[str] = set()
+        self._alarmed: dict[str, float] = {}
 
     # --- the two ways to run -----------------------------------------------------------------
 
@@ -59,6 +65,10 @@ class Daemon:
                 self._wake.clear()
                 if not self._stop.is_set():
                     self._scan()
+                if watching and not watch.alive():
+                    # An observer dies silently when its share goes away.
+                    watch.stop()
+                    watching = watch.start()
         finally:
             self._stop.set()
             notify.stopping()
@@ -66,10 +76,14 @@ class Daemon:
             watch.stop()
             worker.join()
         log(Event.STOPPED)
-        return 0 if self._bug is None else 70
+        return 0 if self._bug is None else EtlError.exit_code
 
     def once(self) -> int:
-        """Take what is there through, then end: 0, or 1 when something is not as wished."""
+        """Take what is there through, then end: 0, or 1 when something is not as wished.
+
+        A batch that is held is not waited for. 69 when the inbox does not answer.
+        """
+        self._once = True
         self._begin()
         before = {batch.id for batch in self._world.journal.batches.under_way()}
         every = self._world.config.settings.scan.every_seconds
@@ -81,6 +95,9 @@ class Daemon:
                 pass
         except Stopped:
             log(Event.STOPPED)
+        except OSError as error:
+            log(Event.ALARM, code="inbox-lost", error=error)
+            return FarSideUnavailable.exit_code
         journal = self._world.journal.batches
         mine = before | {batch.id for batch in journal.latest(1000) if self._is_new(batch)}
         return int(any(is_trouble(self._world, journal.get(each)) for each in mine))
@@ -96,20 +113,27 @@ class Daemon:
 
     def _scan(self) -> None:
         """One completed scan feeds the watchdog; a share that does not answer is waited for."""
+        waiting, lost = 0, False
         try:
             waiting = self._intake.scan()
-        except (InboxLost, OSError) as error:
-            if not self._lost:
-                log(Event.ALARM, code="inbox-lost", error=error)
-            self._lost = True
-            waiting = 0
-        else:
-            self._lost = False
-        self._requests()
-        self._world.journal.requests.beat("scanned", stamp(self._world.clock.wall()))
+        except OSError as error:
+            lost = True
+            self._alarm("inbox-lost", error)
+        try:
+            self._requests()
+            self._world.journal.requests.beat("scanned", stamp(self._world.clock.wall()))
+        except EtlError as error:
+            self._alarm(error.code, error)
         self._work.set()
         notify.watchdog()
-        notify.status(f"{waiting} files settling" + (", inbox lost" if self._lost else ""))
+        notify.status(f"{waiting} files settling" + (", inbox lost" if lost else ""))
+
+    def _alarm(self, code: str, error: Exception) -> None:
+        """Tell of trouble that stays, now and then, and go on."""
+        now, last = self._world.clock.monotonic(), self._alarmed.get(code)
+        if last is None or now - last >= ALARM_AGAIN_SECONDS:
+            self._alarmed[code] = now
+            log(Event.ALARM, code=code, error=error)
 
     def _requests(self) -> None:
         requests = self._world.journal.requests
@@ -149,15 +173,23 @@ class Daemon:
             self._wake.set()
 
     def _turn(self) -> bool:
-        """One round over all feeds; True when something was done."""
-        self._fetch_due()
-        self._pipeline.finish_ended()
-        done = self._discards()
+        """One round over all feeds; True when something was done.
+
+        A part whose disk or far side fails is tried again in the next round; the others go on.
+        """
+        done = False
+        parts = [self._pipeline.finish_ended, self._discards, *self._feed_turns()]
+        for part in (*parts, self._fetch_due, self._forget_old):
+            try:
+                done |= bool(part())
+            except (EtlError, OSError) as error:
+                self._alarm(error.code if isinstance(error, EtlError) else "disk-error", error)
+        return done
+
+    def _feed_turns(self) -> Iterator[Callable[[], bool]]:
         under_way = self._world.journal.batches.under_way()
         for feed in sorted({batch.feed or "" for batch in under_way}):
-            done |= self._feed_turn([b for b in under_way if (b.feed or "") == feed])
-        self._forget_old()
-        return done
+            yield partial(self._feed_turn, [b for b in under_way if (b.feed or "") == feed])
 
     def _feed_turn(self, batches: list[Batch]) -> bool:
         """Advance what may go on: a dirty list first, then the newest drop, then older ones.
@@ -176,6 +208,7 @@ class Daemon:
             if batch.held is not None and self._is_due(batch):
                 batch = self._world.journal.batches.let_go(batch)
             if batch.held is None:
+                self._advanced.add(batch.id)
                 batch = self._pipeline.advance(batch)
                 done = True
             waits_for_people = batch.held is not None and batch.held.code in RELEASABLE
@@ -186,12 +219,11 @@ class Daemon:
         return done
 
     def _is_due(self, batch: Batch) -> bool:
-        held = batch.held
-        return (
-            held is not None
-            and held.next_try is not None
-            and (held.next_try <= self._world.clock.wall())
-        )
+        """Tell whether a held batch is tried again now, also after a clock went back."""
+        held, now = batch.held, self._world.clock.wall()
+        if held is None or held.next_try is None or (self._once and batch.id in self._advanced):
+            return False
+        return held.next_try <= now or held.since > now
 
     def _discards(self) -> bool:
         """Discard what operators no longer want; done here, so no step is under way meanwhile."""
@@ -219,11 +251,8 @@ class Daemon:
             last = self._fetched.get(client)
             if last is None or world.clock.wall() - last >= every:
                 self._fetched[client] = world.clock.wall()
-                try:
-                    refresh(world, client)
-                    hand_over_now(world, client)
-                except FarSideUnavailable as error:
-                    log(Event.FAR_SIDE, client=client, code=error.code, sentence=error.sentence)
+                refresh(world, client)
+                hand_over_now(world, client)
 
     def _forget_old(self) -> None:
         """Once an hour, remove archived drops and cases whose time is over."""
@@ -233,5 +262,5 @@ class Daemon:
         self._forgotten = now
         forget_drops(self._world.archive, now - timedelta(days=settings.archive.days))
         forget_cases(
-            settings.folders.quarantine, now - timedelta(days=settings.archive.quarantine_days)
+            self._world.quarantine.check(), now - timedelta(days=settings.archive.quarantine_days)
         )

@@ -9,14 +9,42 @@ import contextlib
 import errno
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+
+from etl.errors import FarSideUnavailable
 
 PRIVATE_FILE = 0o600
 SHARED_FILE = 0o640
 SHARED_FOLDER = 0o750
 
 _PIECE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFolder:
+    """A folder known again by its identity: an unmounted share leaves an empty one in its place."""
+
+    path: Path
+    device: int
+    inode: int
+
+    @classmethod
+    def at(cls, path: Path) -> "KnownFolder":
+        """Take the folder that is at a path now for the right one."""
+        found = path.stat()
+        return cls(path, found.st_dev, found.st_ino)
+
+    def check(self) -> Path:
+        """Return the path; FarSideUnavailable (`folder-lost`) when another folder is there."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != (self.device, self.inode):
+            raise FarSideUnavailable("folder-lost", folder=self.path.name)
+        return self.path
 
 
 def write_file(path: Path, content: bytes | Iterable[bytes], mode: int = SHARED_FILE) -> str:
@@ -50,11 +78,14 @@ def temporary_name(name: str) -> str:
     return f".{name}.partial"
 
 
-def copy_private(descriptor: int, target: Path) -> tuple[str, int]:
+def copy_private(
+    descriptor: int, target: Path, progress: Callable[[], None] = lambda: None
+) -> tuple[str, int]:
     """Copy an open file from its first byte into `target` (0600); return sha256 and size in bytes.
 
     Read is what the descriptor gives until its end, wherever it stands: its position is neither
-    used nor moved. Whether the file changed meanwhile is for the caller to compare.
+    used nor moved. Whether the file changed meanwhile is for the caller to compare. `progress` is
+    called for every MiB.
     """
     size_bytes = 0
 
@@ -62,6 +93,7 @@ def copy_private(descriptor: int, target: Path) -> tuple[str, int]:
         nonlocal size_bytes
         while piece := os.pread(descriptor, _PIECE_BYTES, size_bytes):
             size_bytes += len(piece)
+            progress()
             yield piece
 
     digest = write_file(target, pieces(), PRIVATE_FILE)

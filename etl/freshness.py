@@ -39,7 +39,7 @@ def hand_over_now(world: World, client: str) -> None:
     """
     table = world.config.settings.responses
     form = Form(table.delimiter, table.empty)
-    for file in hand_over(client, world.store.outbox, world.crm, world.clock.wall(), form):
+    for file in hand_over(client, world.store.outbox, world.responses, world.clock.wall(), form):
         log(Event.HANDED_OVER, client=client, file=file.name)
 
 
@@ -54,5 +54,6 @@ def client_plan(world: World, client: str) -> ClientPlan:
         lifetime_days=table.lifetime_days,
         overlap_hours=table.overlap_hours,
         layouts={stream: tuple(columns) for stream, columns in table.layouts.items()},
+        header_row=table.header_row,
         max_shrink=settings.suppression.max_shrink,
     )

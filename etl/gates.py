@@ -44,12 +44,12 @@ def guard_rows(world: World, batch: Batch, feed: Feed, rows: int) -> None:
     )
 
 
-def guard_list(world: World, feed: Feed) -> None:
+def guard_list(world: World, feed: Feed, attributes: tuple[str, ...]) -> None:
     """Before every clear: the list is the pinned one, no test list, and has every attribute."""
     if feed.list is None:
         raise AssertionError(feed.name)
     found = world.campaigns[feed.client].lists.describe(feed.list.id)
-    list_guards(feed.list.id, feed.list.name, tuple(feed.attributes), found)
+    list_guards(feed.list.id, feed.list.name, attributes, found)
 
 
 def elders(world: World, batch: Batch, places: set[Place]) -> list[Batch]:

@@ -4,7 +4,7 @@ Row guards compare a drop with the last completed refill and can be released by 
 guards compare Campaign and the suppression data with what is pinned and let go by themselves.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -64,17 +64,25 @@ def row_guards(
         raise GuardTripped("grown", rows=rows, base=base, percent=growth)
 
 
+def list_problems(
+    list_id: int, pinned_name: str, attributes: Sequence[str], found: ListDescription
+) -> Iterator[GuardTripped]:
+    """Everything by which `found` is not the pinned list, no test list, with all attributes."""
+    if found.name != pinned_name:
+        yield GuardTripped("wrong-list", list_id=list_id, name=found.name, expected=pinned_name)
+    if found.is_test:
+        yield GuardTripped("test-list", list_id=list_id)
+    missing = [name for name in attributes if name not in found.attributes]
+    if missing:
+        yield GuardTripped("missing-attribute", list_id=list_id, attributes=", ".join(missing))
+
+
 def list_guards(
     list_id: int, pinned_name: str, attributes: Sequence[str], found: ListDescription
 ) -> None:
-    """Raise GuardTripped unless `found` is the pinned regular list with all mapped attributes."""
-    if found.name != pinned_name:
-        raise GuardTripped("wrong-list", list_id=list_id, name=found.name, expected=pinned_name)
-    if found.is_test:
-        raise GuardTripped("test-list", list_id=list_id)
-    missing = [name for name in attributes if name not in found.attributes]
-    if missing:
-        raise GuardTripped("missing-attribute", list_id=list_id, attributes=", ".join(missing))
+    """Raise the first of `list_problems`."""
+    for problem in list_problems(list_id, pinned_name, attributes, found):
+        raise problem
 
 
 def freshness_guard(

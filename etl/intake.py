@@ -4,24 +4,31 @@ The scan decides, watchdog only wakes it. What was claimed but never journalled 
 same steps, so a death anywhere in between loses nothing.
 """
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from etl.batch import new_id
 from etl.durable import make_folder
 from etl.extract.inbox import Inbox, Unfit
-from etl.extract.settle import Settling, Sighting, settle
+from etl.extract.settle import Patience, Settling, Sighting, settle
 from etl.journal.batches import ClaimedDrop
 from etl.log import Event, log
 from etl.settings import Feed
 from etl.staging import ORIGINAL
 from etl.world import World
 
+_OF_CLAIMS = frozenset({"not-a-file", "not-readable", "disk-error", "no-room"})
+"""Codes that are not seen by looking into the inbox: told once while this process lives."""
+
 
 class Intake:
     """What is observed in the inbox of one instance."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, alive: Callable[[], None] = lambda: None) -> None:
+        """`alive` is called while a long copy makes progress."""
         self._world = world
+        self._alive = alive
         self._inbox: Inbox = world.inbox
         self._observed: dict[str, Settling] = {}
         self._claims: dict[str, Settling] = {}
@@ -38,16 +45,18 @@ class Intake:
         self._tell_unfit(seen.unfit)
         drops = dict(self._drops(seen.files))
         marked = dict(self._marked(drops, seen.files))
-        self._observed, settled = settle(self._observed, drops, self._sightings, marked)
-        for name in settled:
-            self._claim(name)
+        now = self._world.clock.monotonic()
+        self._observed, settled = settle(self._observed, drops, now, self._patience, marked)
+        stuck = {name for name in settled if not self._claim(name)}
         waiting = self._copy_claims()
         self._tell_foreign()
-        return waiting + sum(marked.get(name, True) for name in self._observed)
+        return waiting + sum(marked.get(n, True) for n in self._observed if n not in stuck)
 
     @property
-    def _sightings(self) -> int:
-        return self._world.config.settings.scan.sightings
+    def _patience(self) -> Patience:
+        scan = self._world.config.settings.scan
+        # A little less, so that a scan that comes a moment early still counts.
+        return Patience(scan.sightings, 0.95 * scan.every_seconds)
 
     def _markers(self) -> list[str]:
         return sorted({f.done_marker for f in self._world.config.settings.feed if f.done_marker})
@@ -72,17 +81,25 @@ class Intake:
         fitting = self._world.config.feeds_for(name)
         return fitting[0] if len(fitting) == 1 else None
 
-    def _claim(self, name: str) -> None:
-        settling = self._observed.pop(name)
+    def _claim(self, name: str) -> bool:
+        """Claim a drop that has settled; False when it has to wait for free disk."""
+        settling = self._observed[name]
+        size = settling.sighting.size_bytes
+        free = shutil.disk_usage(self._world.batches).free
+        if free < 2 * size:
+            self._tell(Unfit(ascii(name), "no-room"), free_bytes=free, needed_bytes=2 * size)
+            return False
+        del self._observed[name]
         batch_id = new_id(self._world.clock.wall())
         log(Event.SETTLED, name=name, size_bytes=settling.sighting.size_bytes)
         if not self._inbox.claim(name, batch_id):
-            return
+            return True
         # The rename changed ctime: what was seen in the inbox counts as seen in the claim.
         now = self._inbox.sight(batch_id, name)
         if now is not None and _unchanged(now, settling.sighting):
-            self._claims[batch_id] = Settling(now, self._sightings)
+            self._claims[batch_id] = replace(settling, sighting=now, equal=self._patience.sightings)
         self._remove_marker(name)
+        return True
 
     def _remove_marker(self, name: str) -> None:
         """A marker whose drop is claimed must not speak for the next drop of that name."""
@@ -94,16 +111,20 @@ class Intake:
         """Copy and journal every claim that has settled; returns how many have not."""
         waiting = 0
         copied: list[ClaimedDrop] = []
-        try:
-            for batch_id, name in list(self._inbox.claims()):
+        for batch_id, name in list(self._inbox.claims()):
+            try:
                 drop = self._copy_claim(batch_id, name)
+            except PermissionError:
+                self._tell(Unfit(ascii(name), "not-readable"))
+            except OSError as error:
+                # One drop that cannot be copied keeps no other one back.
+                self._tell(Unfit(batch_id, "disk-error"), error=error)
+            else:
                 if isinstance(drop, ClaimedDrop):
                     copied.append(drop)
                 else:
                     waiting += drop
-        finally:
-            # A copy that fails keeps no earlier one back.
-            self._journal_claims(copied)
+        self._journal_claims(copied)
         return waiting
 
     def _copy_claim(self, batch_id: str, name: str | None) -> ClaimedDrop | bool:
@@ -112,16 +133,17 @@ class Intake:
             self._claims.pop(batch_id, None)
             return False
         if name is None:
-            self._inbox.drop_claim(batch_id)
+            self._inbox.drop_claim(batch_id, None)
             return False
         now = self._inbox.sight(batch_id, name)
         if now is None:
-            self._tell_unfit([Unfit(ascii(name), "not-a-file", "special file")])
+            self._tell(Unfit(ascii(name), "not-a-file", "special file"))
             return False
         if batch_id not in self._claims:
             log(Event.ADOPTED, batch=batch_id, name=name)
             self._remove_marker(name)
-        observed, settled = settle(self._claims, {batch_id: now}, self._sightings, {})
+        at = self._world.clock.monotonic()
+        observed, settled = settle(self._claims, {batch_id: now}, at, self._patience, {})
         self._claims |= observed
         return (self._copied(batch_id, name, now) if settled else None) or True
 
@@ -129,7 +151,8 @@ class Intake:
         """Make the private copy; None when the file is not what had settled."""
         world = self._world
         make_folder(world.batches / batch_id, 0o700)
-        copy = self._inbox.copy(batch_id, name, settled, world.batches / batch_id / ORIGINAL)
+        target = world.batches / batch_id / ORIGINAL
+        copy = self._inbox.copy(batch_id, name, settled, target, self._alive)
         if copy is None:
             del self._claims[batch_id]
             return None
@@ -160,9 +183,14 @@ class Intake:
     def _tell_unfit(self, unfit: list[Unfit]) -> None:
         """Each once, as long as it lies there."""
         for entry in unfit:
-            if entry not in self._told:
-                log(Event.REFUSED, name=entry.name, code=entry.code, kind=entry.kind)
-        self._told = set(unfit) | {entry for entry in self._told if entry.code == "not-a-file"}
+            self._tell(entry)
+        self._told &= set(unfit) | {e for e in self._told if e.code in _OF_CLAIMS}
+
+    def _tell(self, entry: Unfit, error: OSError | None = None, **facts: int) -> None:
+        if entry not in self._told:
+            self._told.add(entry)
+            log(Event.REFUSED, error=error, name=entry.name, code=entry.code, kind=entry.kind,
+                facts=facts)  # fmt: skip
 
     def _tell_foreign(self) -> None:
         foreign = frozenset(self._inbox.foreign())

@@ -5,7 +5,8 @@ its full replacement is durable, guarded and freshly suppressed.
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -22,8 +23,9 @@ from etl.freshness import hand_over_now, refresh
 from etl.gates import elders, guard_freshness, guard_rows
 from etl.guards import RELEASABLE, disk_guard
 from etl.load.archive import archive, tidy
-from etl.load.upload import upload
+from etl.load.upload import Upload
 from etl.log import Event, log, within
+from etl.ports import Stopped
 from etl.refilling import refill
 from etl.settings import Feed
 from etl.staging import ACCEPTED, ORIGINAL, Unfit, read_checked, stage
@@ -31,8 +33,10 @@ from etl.telling import tell, tell_end
 from etl.transform.check import Refusal
 from etl.world import World
 
-CHECK_DEATHS = 3
-"""A batch whose check was under way when the process died this often is quarantined."""
+MOST_DEATHS = 3
+"""A batch in whose step the process died this often is quarantined before its upload, else held."""
+WAITS_FOR_PEOPLE = RELEASABLE | {"no-rows", "staged-old"}
+"""Holds that do not end by themselves."""
 SOON_TRIES = 3
 """A held batch is tried again soon this often, then at longer intervals."""
 
@@ -47,13 +51,10 @@ class Pipeline:
 
     def advance(self, batch: Batch) -> Batch:
         """Take a batch as far as it goes now; it has ended or is held when this returns."""
-        since = self._world.clock.wall()
         with within(feed=batch.feed):
             while not self._rests(batch):
                 self._world.clock.sleep(0)
                 batch = self._step(batch)
-            if batch.held is None:
-                tell_end(self._world, batch, since)
         return batch
 
     @staticmethod
@@ -61,43 +62,44 @@ class Pipeline:
         return batch.held is not None or batch.place in ENDS
 
     def _step(self, batch: Batch) -> Batch:
-        """One step on, or an end; what the world or a disk refuses holds the batch."""
+        """One step on, an end, or a hold; only a bug raises."""
         try:
-            return self._stepped(batch)
+            try:
+                return self._leave(batch)
+            except Unfit as error:
+                return self._quarantine(batch, error)
         except (GuardTripped, FarSideUnavailable, FarSideRefused, Mismatch) as error:
-            return self._hold(self._batches.get(batch.id), error)
+            return self._hold(batch, error)
         except OSError as error:
-            detail = f"{type(error).__name__} {error.errno}"
-            return self._hold(self._batches.get(batch.id), Mismatch("disk-error", detail=detail))
+            return self._hold(batch, disk_error(error))
 
-    def _stepped(self, batch: Batch) -> Batch:
-        try:
-            match batch.place:
-                case Place.CLAIMED:
-                    return self._from_claimed(batch)
-                case Place.UPLOADED | Place.REFILLING:
-                    return refill(self._world, batch)
-                case Place.REFILLED:
-                    return self._end(batch, Place.ARCHIVED, None, {})
-                case _:
-                    raise AssertionError(batch.place)
-        except Unfit as error:
-            return self._quarantine(batch, error)
+    def _leave(self, batch: Batch) -> Batch:
+        match batch.place:
+            case Place.CLAIMED:
+                return self._from_claimed(batch)
+            case Place.UPLOADED | Place.REFILLING:
+                return self._refill(batch)
+            case Place.REFILLED:
+                return self._end(batch, Place.ARCHIVED, None, {})
+            case _:
+                raise AssertionError(batch.place)
 
     # --- CLAIMED: check, suppress, stage, guard, upload ----------------------------------------
 
     def _from_claimed(self, batch: Batch) -> Batch:
-        feed = self._feed(batch)
-        if self._batches.upload_intent(batch) is None:
+        world, feed = self._world, self._feed(batch)
+        upload = None
+        if feed.sftp is not None:
+            drop = world.drops[feed.sftp]
+            upload = Upload(batch, feed.sftp, drop, world.journal, world.clock)
+        if upload is None or not upload.in_doubt:
             self._check(batch, feed)
-        hand_over_now(self._world, feed.client)
+        hand_over_now(world, feed.client)
         self._supersede_elders(batch, {Place.CLAIMED, Place.UPLOADED})
-        if feed.sftp is None:
-            return self._batches.uploaded(batch, self._world.clock.wall())
-        source = self._world.batches / batch.id / ACCEPTED
-        sha256 = self._batches.detail(batch)["accepted_sha256"]
-        drop = self._world.drops[feed.sftp]
-        return upload(batch, source, sha256, drop, self._world.journal, self._world.clock)
+        if upload is None:
+            return world.journal.uploads.uploaded(batch, world.clock.wall())
+        source = world.batches / batch.id / ACCEPTED
+        return upload.run(source, self._batches.detail(batch)["accepted_sha256"])
 
     def _feed(self, batch: Batch) -> Feed:
         """The one feed a drop belongs to; Unfit when there is none or there are several."""
@@ -113,15 +115,31 @@ class Pipeline:
         raise Unfit.of("no-feed")
 
     def _check(self, batch: Batch, feed: Feed) -> None:
-        deaths = self._batches.check_begins(batch)
-        if deaths >= CHECK_DEATHS:
-            self._batches.check_ends(batch)
+        deaths = self._batches.step_begins(batch)
+        if deaths >= MOST_DEATHS:
+            self._batches.step_ends(batch)
             raise Unfit.of("crashed-checking", deaths=deaths)
-        try:
+        with self._counted(batch):
             self._check_and_stage(batch, feed)
-        finally:
-            # Reached by every error and every stop, not by a death of the process.
-            self._batches.check_ends(batch)
+
+    def _refill(self, batch: Batch) -> Batch:
+        deaths = self._batches.step_begins(batch)
+        if deaths >= MOST_DEATHS:
+            self._batches.step_ends(batch)
+            log(Event.ALARM, batch=batch.id, code="crashed-refilling", deaths=deaths)
+            raise Mismatch("crashed-refilling", deaths=deaths)
+        with self._counted(batch):
+            return refill(self._world, batch)
+
+    @contextmanager
+    def _counted(self, batch: Batch) -> Iterator[None]:
+        """A step that ends well, in an error of ours or in a stop is no death; a bug is one."""
+        try:
+            yield
+        except (EtlError, OSError, Stopped):
+            self._batches.step_ends(batch)
+            raise
+        self._batches.step_ends(batch)
 
     def _check_and_stage(self, batch: Batch, feed: Feed) -> None:
         world = self._world
@@ -158,12 +176,11 @@ class Pipeline:
     def _hold(self, batch: Batch, error: EtlError) -> Batch:
         """Let the batch wait: for a release, or for the world to be right again."""
         far = self._world.config.settings.far_side
-        minutes = (
-            far.again_minutes if self._batches.tries(batch) < SOON_TRIES else far.later_minutes
-        )
+        batch = self._batches.get(batch.id)
+        soon = self._batches.tries(batch) < SOON_TRIES
+        minutes = far.again_minutes if soon else far.later_minutes
         now = self._world.clock.wall()
-        waits = error.code in RELEASABLE or error.code == "no-rows"
-        next_try = None if waits else now + timedelta(minutes=minutes)
+        next_try = None if error.code in WAITS_FOR_PEOPLE else now + timedelta(minutes=minutes)
         held = self._batches.hold(batch, error.code, now, next_try, error.facts)
         event = Event.GUARD if isinstance(error, GuardTripped) else Event.HELD
         log(event, batch=batch.id, place=batch.place, code=error.code, sentence=error.sentence)
@@ -171,9 +188,8 @@ class Pipeline:
             log(Event.ALARM, batch=batch.id, code=error.code, dirty_list=True)
         try:
             tell(self._world, held)
-        except OSError as cause:
-            # The hold stands in the journal; the next one writes its receipt.
-            log(Event.ALARM, batch=batch.id, code="disk-error", error=cause)
+        except (OSError, EtlError) as trouble:
+            log(Event.ALARM, batch=batch.id, code="disk-error", error=trouble)
         return held
 
     def discard(self, batch: Batch, user: str, why: str) -> Batch:
@@ -184,42 +200,66 @@ class Pipeline:
         """Say the end in the journal, then do what follows from it."""
         done = self._batches.move(batch, place, self._world.clock.wall(), code, facts)
         log(Event.PLACE, batch=batch.id, place=place, code=code)
-        self._finish_or_later(done)
+        self._finish(done)
         return done
 
     def finish_ended(self) -> None:
         """Finish every batch whose end is journalled but was not carried through."""
-        world = self._world
-        for batch_id, _ in list(world.inbox.claims()):
+        for batch_id, name in list(self._world.inbox.claims()):
             batch = self._batches.find(batch_id)
-            if batch is not None and batch.place in ENDS:
-                self._finish_or_later(batch)
+            if batch is None or batch.place not in ENDS:
+                continue
+            if name is None:
+                self._world.inbox.drop_claim(batch_id, None)
+            elif name == batch.name:
+                self._finish(batch)
 
-    def _finish_or_later(self, batch: Batch) -> None:
-        """Finish a batch; a folder that is not there leaves it to the next round, told once."""
+    def _finish(self, batch: Batch) -> None:
+        """What follows from an end; a disk that fails is waited for, the end stands."""
         try:
-            self.finish(batch)
-        except OSError as error:
+            self._carry_out(batch)
+        except (OSError, EtlError) as error:
             if batch.id not in self._unfinished:
-                log(Event.ALARM, batch=batch.id, code="disk-error", error=error)
+                log(Event.ALARM, batch=batch.id, place=batch.place, code="disk-error", error=error)
             self._unfinished.add(batch.id)
         else:
             self._unfinished.discard(batch.id)
 
-    def finish(self, batch: Batch) -> None:
-        """What follows from an end: bytes archived, receipt written, claim and copy gone.
+    def _carry_out(self, batch: Batch) -> None:
+        """Bytes archived, receipt written, claim and copy gone.
 
-        May be repeated; the claimed file goes last, so a start sees what was not finished.
+        May be repeated; the claimed file goes last, so a later round sees what was not finished.
         """
         world = self._world
+        world.inbox.check_identity()
         if batch.place is not Place.QUARANTINED:
             archive(world.batches / batch.id / ORIGINAL, world.archive, batch)
         tell(world, batch)
+        self._remove_partial_upload(batch)
         kept = world.journal.batches.completed(batch.feed, 2) if batch.feed else ()
         tidy(world.batches, batch.id, keep_staged=batch.id in kept)
         for old in kept_too_long(world, batch):
             tidy(world.batches, old, keep_staged=False)
-        world.inbox.drop_claim(batch.id)
+        tell_end(world, batch)
+        world.inbox.drop_claim(batch.id, batch.name)
+
+    def _remove_partial_upload(self, batch: Batch) -> None:
+        """People's rows under a temporary name are not left on a server."""
+        detail = self._batches.detail(batch)
+        if detail["uploaded_at"] is not None or detail["upload_temporary"] is None:
+            return
+        drop = self._world.drops.get(detail["upload_account"])
+        try:
+            if drop is not None:
+                drop.remove(detail["upload_temporary"])
+        except EtlError as error:
+            log(Event.ALARM, batch=batch.id, code=error.code, left=detail["upload_temporary"])
+        self._world.journal.uploads.forget_upload(batch)
+
+
+def disk_error(error: OSError) -> Mismatch:
+    """A local disk or a share failed: its kind and number, none of its words."""
+    return Mismatch("disk-error", detail=f"{type(error).__name__} {error.errno}")
 
 
 def kept_too_long(world: World, batch: Batch) -> Sequence[str]:

@@ -94,6 +94,8 @@ REASONS: dict[str, Reason] = {
     "crashed-checking": Reason(_D, "the process died {deaths} times while it checked this file", "send the case to whoever keeps this service"),
     # --- inbox -------------------------------------------------------------------------------
     "not-a-file": Reason(_I, "{name} is a {kind}, not a regular file; it is left alone", "put regular files into the inbox"),
+    "not-readable": Reason(_I, "{name} cannot be read; it waits", "let this service read the file"),
+    "no-room": Reason(_I, "{name} needs {needed_bytes} bytes of free disk, {free_bytes} are there; it waits", "free some disk space; goes on by itself"),
     "several-links": Reason(_I, "{name} has more than one link, so others may still write it; it is left alone", "copy the file into the inbox"),
     "bad-name": Reason(_I, "{name} is no file name this service takes; it is left alone", "use printable characters, at most 200 bytes"),
     "foreign-claim": Reason(_I, "files claimed by another instance lie in {folder}", "start that instance, or move its files back into the inbox by hand"),
@@ -112,6 +114,9 @@ REASONS: dict[str, Reason] = {
     "test-list": Reason(_W, "list {list_id} is a test list", "use a regular list"),
     "missing-attribute": Reason(_W, "list {list_id} has no attribute {attributes}", "add it in Campaign, or take it out of the feed's attributes"),
     "feed-gone": Reason(_W, "the configuration has no feed {feed} any more", "bring the feed back, or `etl discard BATCH --why TEXT`"),
+    "list-changed": Reason(_W, "the batch left list {was} partial, the feed now names {now}", "bring the old list back into the feed until the batch has ended; both lists are left alone"),
+    "staged-old": Reason(_W, "the drop was claimed {hours} hours ago, more than {limit}", "drop a new export, it takes its place; or `etl discard BATCH --why TEXT`"),
+    "crashed-refilling": Reason(_W, "the process died {deaths} times while it refilled the list", "tried again by itself; send the log to whoever keeps this service"),
     "disk-floor": Reason(_W, "{free_bytes} bytes are free, {needed_bytes} are needed", "free some disk space; goes on by itself"),
     # --- far sides -----------------------------------------------------------------------------
     "campaign-unreachable": Reason(_W, "Campaign does not answer ({detail})", "tried again by itself"),
@@ -120,7 +125,7 @@ REASONS: dict[str, Reason] = {
     "campaign-redirect": Reason(_W, "Campaign answered {call} with a redirect, which is never followed", "correct the endpoint"),
     "campaign-certificate": Reason(_W, "Campaign's certificate is not trusted", "check the endpoint and ca_file; nothing was sent"),
     "call-refused": Reason(_W, "Campaign refused {call}: {detail}", "read the words; permissions and allowed operations are set per API user"),
-    "call-failing": Reason(_W, "{poisoned} rows were refused one by one, more than {limit}; the refill waits", "look at the case's refused rows; the list is partial until it goes on"),
+    "call-failing": Reason(_W, "{poisoned} rows were refused one by one, more than {limit}; the refill waits", "the list is partial until it goes on; look what changed at Campaign (permissions, attributes); tried again by itself, and a newer drop takes over"),
     "sftp-unreachable": Reason(_W, "the SFTP server does not answer ({detail})", "tried again by itself"),
     "sftp-login": Reason(_W, "the SFTP server refused the key", "check user and key; Campaign takes RSA 2048"),
     "sftp-host-key": Reason(_W, "the SFTP server's host key is not the pinned one (it shows {shown})", "ask the operator of the server; pin the new key only when it is confirmed"),
@@ -140,7 +145,7 @@ REASONS: dict[str, Reason] = {
     "code-7": Reason(_L, "Campaign failed on the recipient three times", "look whether the next refill takes it; else ask Campaign's support"),
     "poisoned": Reason(_L, "the call failed whenever this row was in it: {detail}", "look at the values of this row; an empty or malformed number fails a whole call"),
     "list-mismatch": Reason(_L, "the list holds {count} recipients, {low} to {high} were expected; cleared again {clears} times", "look who else writes to this list; `etl status` shows when it is tried again"),
-    "list-short": Reason(_L, "the list took {listed} of {sent} rows", "look at the codes in the case; the list is kept as it is"),
+    "list-short": Reason(_L, "the list took {listed} of {sent} rows", "look at the codes in the case; the list is kept as it is; drop a corrected export, it takes over"),
     # --- notes (nothing is stopped) --------------------------------------------------------------
     "same-content": Reason(_N, "the drop has the same bytes as the last one refilled", "look whether the CRM's job still selects anew"),
     "other-description": Reason(_N, "description is {value}, the feed says {expected}", "bring the feed's text up to date"),
@@ -152,8 +157,7 @@ REASONS: dict[str, Reason] = {
     # --- state -----------------------------------------------------------------------------------
     "configuration": Reason(_S, "{problems} problems in the configuration", "correct them all; nothing was started"),
     "already-running": Reason(_S, "another instance holds {folder}", "use the running one, or stop it"),
-    "journal-damaged": Reason(_S, "the journal cannot be used: {detail}", "stop; restore state/journal.sqlite3 from a backup, never start with an empty one"),
-    "journal-newer": Reason(_S, "the journal has version {found}, this release knows {known}", "install the newer release"),
+    "journal-damaged": Reason(_S, "the journal cannot be used: {detail}", "restore state/journal.sqlite3 from a backup, never start with an empty one"),
     "store-key": Reason(_S, "the suppression store was made with another key", "restore the key; a new key goes beside the old one"),
     "store-damaged": Reason(_S, "the suppression store cannot be used: {detail}", "restore it from a backup"),
     "page-layout": Reason(_S, "{call} gave a row that is not laid out as configured: {detail}", "look at the rows Campaign gives; set the layout in the client's configuration"),

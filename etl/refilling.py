@@ -4,14 +4,15 @@ How a list is refilled is `etl.load.refill`'s; here it is given its rows, guards
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 import polars as pl
 
 from etl.batch import Batch, Place
 from etl.cases import case_of_refused
-from etl.errors import GuardTripped
+from etl.errors import GuardTripped, Mismatch
 from etl.extract.learned import Found
 from etl.freshness import refresh
 from etl.gates import elders, guard_freshness, guard_list, guard_rows
@@ -20,6 +21,7 @@ from etl.load.refill import Refill
 from etl.log import Event, log
 from etl.settings import Feed, List
 from etl.staging import read_staged, suppressed_now
+from etl.transform.check import ATTRIBUTE
 from etl.world import World
 
 JUST_FETCHED = timedelta(minutes=5)
@@ -35,6 +37,8 @@ def refill(world: World, batch: Batch) -> Batch:
     staged = read_staged(world, batch)
     if feed.list is None:
         return world.journal.batches.refilled(batch, world.clock.wall(), staged.height, None)
+    plan = _plan(world, feed, feed.list, staged)
+    _guard_batch(world, batch, feed, plan)
     completed = world.store.freshness(feed.client).completed_at
     max_age = timedelta(hours=world.config.settings.suppression.max_age_hours)
     if completed is None or world.clock.wall() - completed > min(JUST_FETCHED, max_age):
@@ -43,31 +47,46 @@ def refill(world: World, batch: Batch) -> Batch:
     outcome = Refill(
         batch=batch,
         staged=staged,
-        plan=_plan(world, feed, feed.list),
+        plan=plan,
         campaign=world.campaigns[feed.client].lists,
         journal=world.journal,
         clock=world.clock,
         suppressed_now=partial(_suppressed_rows, world, feed, staged),
-        guards=partial(_guards, world, batch, feed),
+        guards=partial(_guards, world, batch, feed, plan.attributes),
         elders=partial(elders, world, batch, {Place.CLAIMED, Place.UPLOADED, Place.REFILLING}),
     ).run()
-    return _refilled(world, world.journal.batches.get(batch.id), feed.list, staged, outcome)
+    return _refilled(world, world.journal.batches.get(batch.id), feed, staged, outcome)
 
 
-def _plan(world: World, feed: Feed, table: List) -> RefillPlan:
+def _plan(world: World, feed: Feed, table: List, staged: pl.DataFrame) -> RefillPlan:
     far = world.config.settings.far_side
+    client = world.config.settings.client[feed.client]
     pauses = [
         min(far.first_seconds * 4**number, far.most_seconds) for number in range(far.tries - 1)
     ]
     return RefillPlan(
+        target=f"{client.mandator}/{table.id}",
         list_id=table.id,
-        attributes=tuple(feed.attributes),
-        chunk_rows=world.config.settings.client[feed.client].chunk_rows,
-        max_shrink=feed.guards.max_shrink,
+        # Those of the staged rows: the configuration may have changed since.
+        attributes=tuple(
+            name.removeprefix(ATTRIBUTE) for name in staged.columns if name.startswith(ATTRIBUTE)
+        ),
+        chunk_rows=client.chunk_rows,
         poisoned_limit=feed.guards.poisoned_rows,
         believe_after_seconds=feed.guards.believe_count_after_seconds,
         pauses=tuple(pauses),
     )
+
+
+def _guard_batch(world: World, batch: Batch, feed: Feed, plan: RefillPlan) -> None:
+    """A list left partial is the one to go on with; rows that waited too long are not sent."""
+    was = world.journal.refills.target(batch)
+    if was is not None and was != plan.target:
+        raise GuardTripped("list-changed", was=was, now=plan.target)
+    age = world.clock.wall() - batch.claimed_at
+    limit = feed.guards.max_staged_hours
+    if batch.place is Place.UPLOADED and age > timedelta(hours=limit):
+        raise GuardTripped("staged-old", hours=round(age.total_seconds() / 3600), limit=limit)
 
 
 def _suppressed_rows(
@@ -80,22 +99,24 @@ def _suppressed_rows(
     return {row_of[record]: kind for record, kind in hits.rows()}
 
 
-def _guards(world: World, batch: Batch, feed: Feed, rows: int | None) -> None:
+def _guards(
+    world: World, batch: Batch, feed: Feed, attributes: tuple[str, ...], rows: int | None
+) -> None:
     """Directly before a clear: suppression data, rows left to send, the list itself."""
     guard_freshness(world, feed)
     if rows is not None:
         guard_rows(world, batch, feed, rows)
-    guard_list(world, feed)
+    guard_list(world, feed, attributes)
 
 
 def _refilled(
-    world: World, batch: Batch, table: List, staged: pl.DataFrame, outcome: Outcome
+    world: World, batch: Batch, feed: Feed, staged: pl.DataFrame, outcome: Outcome
 ) -> Batch:
-    """Take what the codes told to where it belongs, then say REFILLED."""
+    """Take what the codes told to where it belongs, then say REFILLED.
+
+    A list that took too few is kept as it is: Mismatch `list-short`, no further clear.
+    """
     at = world.clock.wall()
-    feed = world.config.find_feed(batch.feed or "")
-    if feed is None:
-        raise AssertionError(batch.feed)
     addresses, ids = staged["address"], staged["recipient_id"]
     found = [
         Found(addresses[row], SUPPRESSION_CODES[code], f"code-{code}", at, ids[row])
@@ -105,10 +126,27 @@ def _refilled(
         world.store.add_found(feed.client, found)
     if outcome.refused_rows or outcome.poisoned_rows:
         case_of_refused(world, batch, staged, outcome)
+    present = min(outcome.listed, outcome.count)
+    short = present < (1 - feed.guards.max_shrink) * outcome.sent
+    facts = _facts(feed, staged, outcome, None if short else at)
+    if short:
+        world.journal.batches.listed(batch, facts)
+        raise Mismatch("list-short", listed=present, sent=outcome.sent)
+    done = world.journal.batches.refilled(batch, at, outcome.sent, facts)
+    log(Event.PLACE, batch=batch.id, place=done.place)
+    return done
+
+
+def _facts(
+    feed: Feed, staged: pl.DataFrame, outcome: Outcome, refilled_at: datetime | None
+) -> dict[str, Any]:
+    """The receipt's block for the list: numbers and codes."""
+    if feed.list is None:
+        raise AssertionError(feed.name)
     refused = len(outcome.refused_rows) + outcome.poisoned
-    facts = {
-        "list_id": table.id,
-        "name": table.name,
+    return {
+        "list_id": feed.list.id,
+        "name": feed.list.name,
         "staged": staged.height,
         "suppressed_late": outcome.suppressed_late,
         "sent": outcome.sent,
@@ -118,9 +156,6 @@ def _refilled(
         "count": outcome.count,
         "clears": outcome.clears,
         "purged": outcome.purged,
-        "refilled_at": at.isoformat(),
+        "refilled_at": refilled_at.isoformat() if refilled_at else None,
         "many_refused": refused if refused > MANY_REFUSED * outcome.sent else 0,
     }
-    done = world.journal.batches.refilled(batch, at, outcome.sent, facts)
-    log(Event.PLACE, batch=batch.id, place=done.place)
-    return done

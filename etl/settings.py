@@ -30,6 +30,7 @@ AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Cell = Literal["recipient-id", "time", "mailing-id", "ignore"]
 
 
 class _Table(BaseModel):
@@ -107,7 +108,7 @@ class Suppression(_Table):
     keys: Annotated[list[StoreKeyTable], Field(min_length=1)]
     fetch_every_minutes: Positive = 60.0
     """Besides the fetch before every transfer."""
-    max_age_hours: Positive = 24.0
+    max_age_hours: Annotated[float, Field(gt=0, le=720)] = 24.0
     max_shrink: Share = 0.5
     """A blocklist that lost more than this share since the last fetch holds everything."""
 
@@ -160,10 +161,9 @@ class Client(_Table):
     """Windows of response data overlap by this much; rows seen before are not taken twice."""
     closed_loop: bool = True
     """Whether the client has the closed-loop interface; without it nothing can be fetched yet."""
-    layouts: dict[Stream, list[Literal["recipient-id", "time", "mailing-id", "ignore"]]] = Field(
-        default_factory=dict
-    )
+    layouts: dict[Stream, list[Cell]] = Field(default_factory=dict)
     """Columns of the rows that Campaign gives; not documented, so they are set, never guessed."""
+    header_row: bool = False  # whether the first row of a window holds names of columns
     short_items: bool = False
     """Send array items without xsi:type: smaller; off until seen to work on the account."""
 
@@ -222,6 +222,7 @@ class Guards(_Table):
     min_rows: Count | None = None
     max_shrink: Share = 0.2
     max_growth: Annotated[float, Field(ge=1)] = 2.0
+    max_staged_hours: Positive = 168.0
     rejected_rows: Annotated[int, Field(ge=0)] = 1000
     rejected_share: Share = 0.05
     rejected_floor: Annotated[int, Field(ge=0)] = 20
@@ -273,9 +274,7 @@ class Feed(_Table):
     @classmethod
     def _regular(cls, text: str) -> str:
         if text != "regular":
-            raise ValueError(
-                'must be "regular": on an opt-in list addAll3 re-activates who unsubscribed'
-            )
+            raise ValueError('must be "regular": addAll3 on an opt-in list re-activates people')
         return text
 
     @property
@@ -289,7 +288,6 @@ class Settings(_Table):
 
     version: Literal[1]
     instance: Name = "etl"
-    """Names this instance's folder under the inbox's `.claimed/`."""
     folders: Folders
     scan: Scan = Scan()
     archive: Archive = Archive()

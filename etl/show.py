@@ -3,7 +3,8 @@
 It reads; it never shows more than codes, counts, times and names of files and feeds.
 """
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from rich.console import Console
@@ -11,11 +12,15 @@ from rich.table import Table
 
 from etl.batch import ENDS, Batch, Place
 from etl.extract.suppressions import ClientStatus
+from etl.guards import RELEASABLE
 from etl.journal import Journal
+from etl.journal.batches import moment
 from etl.load.quarantine import CaseSummary
 from etl.reasons import REASONS
 
 LATEST = 20
+HEARD = timedelta(minutes=2)
+"""A daemon whose last scan is older is taken for stopped."""
 
 
 def status(journal: Journal, now: datetime) -> dict[str, Any]:
@@ -62,11 +67,22 @@ def batch(journal: Journal, each: Batch) -> dict[str, Any]:
     }
 
 
-def refusal(verb: str, each: Batch) -> str | None:
+def is_heard(journal: Journal, now: datetime) -> bool:
+    """Tell whether a daemon scanned a moment ago."""
+    scanned = journal.requests.pulse().get("scanned")
+    return scanned is not None and now - moment(scanned) < HEARD
+
+
+def refusal(verb: str, each: Batch, codes: Sequence[str]) -> str | None:
     """Why a request cannot be made of a batch; None when it can."""
     possible = {Place.CLAIMED, Place.UPLOADED}
     if verb == "release" and each.place not in ENDS:
-        return None
+        if each.held is None or each.held.code in codes:
+            return None
+        what = "a guard of the world, which goes on by itself"
+        if each.held.code in RELEASABLE:
+            what = f"released with --allow {each.held.code}"
+        return f"batch {each.id} is held for {each.held.code}: {what}"
     if verb == "discard" and each.place in possible:
         return None
     return REASONS["not-allowed"].words(
@@ -112,8 +128,7 @@ def answer(console: Console, value: dict[str, Any]) -> None:
             _table(console, title, part)
         elif isinstance(part, dict):
             console.print(f"[bold]{title}[/bold]")
-            for name, inner in part.items():
-                console.print(f"  {name}: {_cell(inner)}", markup=False)
+            answer(console, part)
         elif part in (None, []):
             console.print(f"{title}: none", markup=False)
         else:
@@ -124,7 +139,8 @@ def _table(console: Console, title: str, rows: list[dict[str, Any]]) -> None:
     columns = [key for key in rows[0] if any(row[key] not in (None, "", False) for row in rows)]
     table = Table(title=title, title_justify="left")
     for column in columns:
-        table.add_column(column.replace("_", " "), overflow="fold")
+        fixed = column in {"batch", "case", "code", "place"}
+        table.add_column(column.replace("_", " "), overflow="fold", no_wrap=fixed)
     for row in rows:
         table.add_row(*(_cell(row[column]) for column in columns))
     console.print(table)
@@ -137,6 +153,8 @@ def _cell(value: Any) -> str:
         return "yes"
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="seconds")
+    if isinstance(value, list):
+        return ", ".join(_cell(part) for part in value)
     if isinstance(value, dict):
         return "\n".join(f"{key}: {_cell(part)}" for key, part in value.items())
     return str(value)

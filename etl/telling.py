@@ -4,11 +4,11 @@ Everything is made from the journal, so it can be told again after a crash and i
 """
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import Any
 
 from etl.batch import ENDS, Batch, Place
 from etl.journal.batches import moment
+from etl.load.ledger import ALREADY, INSERTED, LATE, POISONED, REFUSALS, Ledger
 from etl.load.receipts import (
     Checked,
     Fate,
@@ -21,12 +21,13 @@ from etl.load.receipts import (
     write_receipt,
 )
 from etl.log import Event, log
+from etl.settings import List
 from etl.world import World
 
 
 def tell(world: World, batch: Batch) -> None:
     """Write the receipt of a batch that has ended or is held."""
-    write_receipt(world.config.settings.folders.receipts, receipt(world, batch))
+    write_receipt(world.receipts.check(), receipt(world, batch))
 
 
 def receipt(world: World, batch: Batch) -> Receipt:
@@ -111,7 +112,7 @@ def _listed(world: World, batch: Batch, detail: Mapping[str, Any]) -> Listed | N
             poisoned=facts["poisoned"],
             count=facts["count"],
             clears=facts["clears"],
-            refilled_at=moment(facts["refilled_at"]),
+            refilled_at=facts["refilled_at"] and moment(facts["refilled_at"]),
         )
     if batch.feed is None or detail["staged_rows"] is None:
         return None
@@ -119,15 +120,30 @@ def _listed(world: World, batch: Batch, detail: Mapping[str, Any]) -> Listed | N
     clears, _ = world.journal.refills.clears(batch)
     if feed is None or feed.list is None or not clears:
         return None
-    # Cut off in the middle: what is known for certain is what was staged and left out.
-    late = len(world.journal.refills.late(batch))
-    staged = detail["staged_rows"]
+    return _so_far(world, batch, feed.list, detail["staged_rows"], clears)
+
+
+def _so_far(world: World, batch: Batch, table: List, staged: int, clears: int) -> Listed:
+    """A refill that was cut off in the middle: what the acknowledged calls say."""
+    refills = world.journal.refills
+    under_way = refills.round(batch)
+    calls = refills.calls(batch, under_way.number) if under_way else []
+    counts = Ledger(staged, refills.late(batch), refills.poisoned(batch), calls).counts()
+    late = counts[LATE]
     return Listed(
-        feed.list.id, feed.list.name, staged, late, staged - late, listed=0, clears=clears
+        table.id,
+        table.name,
+        staged,
+        late,
+        staged - late,
+        listed=counts[INSERTED] + counts[ALREADY],
+        refused={f"code-{code}": counts[code] for code in REFUSALS if counts[code]},
+        poisoned=counts[POISONED],
+        clears=clears,
     )
 
 
-def tell_end(world: World, batch: Batch, since: datetime) -> None:
+def tell_end(world: World, batch: Batch) -> None:
     """The one canonical log line of a drop."""
     detail = world.journal.batches.detail(batch)
     check: dict[str, Any] = detail["check"] or {}
@@ -152,7 +168,7 @@ def tell_end(world: World, batch: Batch, since: datetime) -> None:
         refused=listed.get("refused"),
         count=listed.get("count"),
         clears=listed.get("clears"),
-        seconds=round((world.clock.wall() - since).total_seconds(), 3),
+        seconds=round((world.clock.wall() - batch.claimed_at).total_seconds(), 3),
     )
 
 
@@ -162,7 +178,7 @@ def is_trouble(world: World, batch: Batch) -> bool:
     check: dict[str, Any] = detail["check"] or {}
     listed: dict[str, Any] = detail["list"] or {}
     return (
-        batch.held is not None
+        batch.place not in ENDS
         or batch.place is Place.QUARANTINED
         or bool(check.get("rejected"))
         or bool(listed.get("many_refused"))

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from etl.config import Config
+from etl.durable import KnownFolder
 from etl.extract.inbox import Inbox
 from etl.extract.suppressions import SuppressionStore
 from etl.journal import Journal
-from etl.load.outbox import CrmFolder
 from etl.ports import Clock, FileDrop, RecipientList, Responses
 
 
@@ -30,8 +30,9 @@ class World:
     keys: Sequence[bytes] = field(repr=False)
     """Secrets of the store, for look-ups."""
     inbox: Inbox
-    crm: CrmFolder
-    """The folder of response files."""
+    responses: KnownFolder
+    receipts: KnownFolder
+    quarantine: KnownFolder
     clock: Clock
     drops: Mapping[str, FileDrop]
     """By the name of the sftp account."""

@@ -4,9 +4,10 @@ It decides nothing about content. What is no plain file of one link is never ope
 followed; names are only ever entries of the folder itself.
 """
 
+import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ class Copy:
     mtime_ns: int
 
 
-class InboxLost(Exception):  # noqa: N818 - a state of the world
+class InboxLost(OSError):  # noqa: N818 - a state of the world
     """The inbox is not the folder it was at start: unmounted, or mounted anew."""
 
 
@@ -153,16 +154,19 @@ class Inbox:
             (self.folder / f"{name}{suffix}").unlink(missing_ok=True)
 
     def claims(self) -> Iterator[tuple[str, str | None]]:
-        """Every claim of this instance: batch id, and the file's name or None when it is gone."""
+        """Every claim of this instance: batch id, and the file's name or None when it is gone.
+
+        What a share or a desktop leaves in a claim folder is no drop.
+        """
         if not self._claims.is_dir():
             return
         for place in sorted(self._claims.iterdir()):
             if is_id(place.name) and place.is_dir() and not place.is_symlink():
                 try:
-                    names = sorted(entry.name for entry in os.scandir(place))
+                    found = [e.name for e in os.scandir(place) if not is_junk(e.name)]
                 except FileNotFoundError:
                     continue  # its batch has just ended
-                yield place.name, names[0] if names else None
+                yield place.name, min(found, default=None)
 
     def foreign(self) -> list[str]:
         """Names of other instances that have claims in this inbox."""
@@ -183,21 +187,29 @@ class Inbox:
             return None
         return _sighting(found) if _judge(name, found) is None else None
 
-    def copy(self, batch_id: str, name: str, settled: Sighting, target: Path) -> Copy | None:
+    def copy(
+        self, batch_id: str, name: str, settled: Sighting, target: Path,
+        progress: Callable[[], None] = lambda: None,
+    ) -> Copy | None:  # fmt: skip
         """Copy a claimed file to `target`, durably; None when it is not what had settled.
 
         The rename itself changes ctime, so size, mtime and inode are compared, before and after.
+        PermissionError when it may not be read, another OSError when a disk fails.
         """
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
         try:
             descriptor = os.open(self._claims / batch_id / name, flags)
-        except OSError:
+        except FileNotFoundError:
             return None
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                return None  # a link has taken its place
+            raise
         try:
             before = os.fstat(descriptor)
             if _judge(name, before) is not None or not _same(_sighting(before), settled):
                 return None
-            digest, size = copy_private(descriptor, target)
+            digest, size = copy_private(descriptor, target, progress)
             after = os.fstat(descriptor)
         finally:
             os.close(descriptor)
@@ -206,15 +218,19 @@ class Inbox:
             return None
         return Copy(size, digest, after.st_mtime_ns)
 
-    def drop_claim(self, batch_id: str) -> None:
-        """Take a claimed file away: its content is safe elsewhere. May be repeated."""
+    def drop_claim(self, batch_id: str, name: str | None) -> None:
+        """Take a claimed file away: its content is safe elsewhere. May be repeated.
+
+        Nothing else in the folder is touched; a folder that is not empty stays.
+        """
+        self.check_identity()
         place = self._claims / batch_id
-        if not place.is_dir():
-            return
-        for entry in list(place.iterdir()):
-            entry.unlink(missing_ok=True)
-        place.rmdir()
-        fsync_folder(self._claims)
+        if name is not None:
+            (place / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            place.rmdir()
+        if self._claims.is_dir():
+            fsync_folder(self._claims)
 
 
 def _there(path: Path) -> bool:

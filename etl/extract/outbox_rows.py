@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from etl.extract.store_file import StoreFile
+from etl.sqlite_file import SqliteFile
 
 _BLOCK_ROWS = 10_000
 _CELLS = (
@@ -61,7 +61,7 @@ def put(
 class OutboxRows:
     """The rows that wait for the CRM; what `etl.load.outbox` asks for."""
 
-    def __init__(self, store: StoreFile) -> None:
+    def __init__(self, store: SqliteFile) -> None:
         self._store = store
 
     def waiting(self, client: str, file: str) -> int:

@@ -6,6 +6,7 @@ fetch of all of them counts as complete. It decides nothing about batches.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,8 @@ DEFAULT_LAYOUTS: Mapping[Stream, tuple[str, ...]] = MappingProxyType(
 MOST_PAGES = 10_000
 """Ten million rows: more is a far side that never ends a window."""
 
+# An address, or entity-type:entity-id. Column names and numbers of mailings are neither.
+_RECIPIENT_ID = re.compile(r".*@.*|[^:]+:.+", re.DOTALL)
 _DAY_MS = 24 * 60 * 60 * 1000
 _HOUR_MS = 60 * 60 * 1000
 _DIGEST_BYTES = 16
@@ -47,6 +50,8 @@ class ClientPlan:
     overlap_hours: float = 24
     layouts: Mapping[Stream, Sequence[str]] = field(default_factory=dict)
     """Columns of a stream's rows where they differ from the default; `ignore` skips one."""
+    header_row: bool = False
+    """Whether the first row of a window holds names of columns."""
     max_shrink: float = 0.5
     """A blocklist that lost more than this share is not taken over."""
 
@@ -137,6 +142,8 @@ def _fetch_stream(
     window = Window(since_ms, until_ms)
     layout = tuple(client.layouts.get(stream, DEFAULT_LAYOUTS[stream]))
     rows = _pages(responses, stream, window)
+    if client.header_row and rows:
+        _check_header(stream, layout, rows.pop(0))
     events = [_event(stream, layout, row) for row in rows]
     new = store.commit_window(client.name, stream, window, events, id_rule=client.id_rule, at=at)
     lost_ms = 0 if last is None else max(0, oldest - last)
@@ -157,8 +164,19 @@ def _pages(responses: Responses, stream: Stream, window: Window) -> list[list[st
     raise FarSideUnavailable("campaign-answer", call=stream.value, detail=detail)
 
 
+def _check_header(stream: Stream, layout: Sequence[str], row: Sequence[str | None]) -> None:
+    """Raise EtlError(`page-layout`) for a first row that holds a person instead of names."""
+    first = dict(zip(layout, row, strict=False)).get(RECIPIENT_ID)
+    if _RECIPIENT_ID.fullmatch((first or "").strip()):
+        raise EtlError("page-layout", call=stream.value, detail="the first row is no header")
+
+
 def _event(stream: Stream, layout: Sequence[str], row: Sequence[str | None]) -> Event:
-    """Read a row as configured; what does not fit is EtlError(`page-layout`)."""
+    """Read a row as configured; what does not fit is EtlError(`page-layout`).
+
+    That a recipient id looks like one keeps names of columns, and another column taken for it by
+    a wrong layout, from being told as people.
+    """
     if len(row) != len(layout):
         detail = f"{len(row)} columns instead of {len(layout)}"
         raise EtlError("page-layout", call=stream.value, detail=detail)
@@ -166,6 +184,9 @@ def _event(stream: Stream, layout: Sequence[str], row: Sequence[str | None]) -> 
     recipient_id = (cells.get(RECIPIENT_ID) or "").strip()
     if not recipient_id:
         raise EtlError("page-layout", call=stream.value, detail="the recipient id is empty")
+    if not _RECIPIENT_ID.fullmatch(recipient_id):
+        detail = "the recipient id is neither an address nor type:id"
+        raise EtlError("page-layout", call=stream.value, detail=detail)
     return Event(
         recipient_id=recipient_id,
         time=_time(cells.get(TIME) or ""),

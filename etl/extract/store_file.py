@@ -4,16 +4,13 @@ WAL with synchronous=FULL on a local disk: a committed row survives a power cut.
 newer one, or one made with a key that is not at hand stops the start; nothing is mended here.
 """
 
-import os
 import sqlite3
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-from etl.durable import fsync_folder
-from etl.errors import ConfigError, Mismatch
+from etl.errors import ConfigError
 from etl.extract.keyed import StoreKey, check_keys, other_key
+from etl.sqlite_file import SqliteFile
 
 VERSION = 1
 
@@ -70,122 +67,19 @@ CREATE TABLE handovers (
 """
 
 
-def damaged(detail: str) -> Mismatch:
-    """The error of a store that cannot be used."""
-    return Mismatch("store-damaged", detail=detail)
-
-
-class StoreFile:
-    """One SQLite file, one connection per thread, every write in an immediate transaction."""
-
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        self.path = path
-        self.read_only = read_only
-        self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
-        self._lock = threading.Lock()
-
-    @property
-    def connection(self) -> sqlite3.Connection:
-        """The connection of the thread that asks."""
-        held: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if held is None:
-            held = self._connect()
-            self._local.connection = held
-        return held
-
-    def _connect(self) -> sqlite3.Connection:
-        # check_same_thread is off only so that `close` may close them all; none is ever shared.
-        connection = sqlite3.connect(
-            self.path.absolute().as_uri() + ("?mode=ro" if self.read_only else "?mode=rw"),
-            uri=True,
-            isolation_level=None,
-            timeout=30,
-            check_same_thread=False,
-        )
-        with self._lock:
-            self._connections.append(connection)
-        for pragma in ("busy_timeout=30000", "trusted_schema=OFF", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}")
-        if not self.read_only:
-            # Addresses pass through the outbox: what is deleted is overwritten.
-            connection.execute("PRAGMA secure_delete=ON")
-            connection.execute("PRAGMA temp_store=MEMORY")
-            mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
-            connection.execute("PRAGMA synchronous=FULL")
-            synchronous = connection.execute("PRAGMA synchronous").fetchone()[0]
-            if mode != "wal" or synchronous != 2:  # noqa: PLR2004 - 2 is FULL
-                raise damaged(f"journal_mode={mode}, synchronous={synchronous}")
-        return connection
-
-    @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: all of it or nothing, on disk when the block ends."""
-        connection = self.connection
-        with sqlite_errors():
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                # SQLite may have rolled back by itself, as it does on a full disk.
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def read(self) -> Iterator[sqlite3.Connection]:
-        """One state of the store for all that is asked inside."""
-        connection = self.connection
-        with sqlite_errors():
-            connection.execute("BEGIN")
-            try:
-                yield connection
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-
-    def close(self) -> None:
-        """Close every thread's connection."""
-        with self._lock:
-            for connection in self._connections:
-                connection.close()
-            self._connections.clear()
-        self._local = threading.local()
-
-
-@contextmanager
-def sqlite_errors() -> Iterator[None]:
-    """Turn SQLite's errors into ours, naming SQLite's own code and nothing of a row."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise Mismatch("disk-error", detail=_name(error)) from None
-    except sqlite3.DatabaseError as error:
-        raise damaged(_name(error)) from None
-
-
-def _name(error: sqlite3.Error) -> str:
-    return getattr(error, "sqlite_errorname", type(error).__name__)
-
-
-def open_file(path: Path, keys: Sequence[StoreKey], *, read_only: bool = False) -> StoreFile:
+def open_file(path: Path, keys: Sequence[StoreKey], *, read_only: bool = False) -> SqliteFile:
     """Open the store, made anew where there is none, and compare its keys with those at hand.
 
     Raises ConfigError (`store-key`) for another key, Mismatch (`store-damaged`) for a store that
     is damaged or newer than this release.
     """
     check_keys(keys)
+    store = SqliteFile(path, "store-damaged", read_only=read_only)
     if not read_only:
-        # Made here, so that it is private from its first byte on; its WAL inherits the mode.
-        try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-        except OSError as error:
-            raise Mismatch("disk-error", detail=type(error).__name__) from None
-    store = StoreFile(path, read_only=read_only)
+        store.create()
     try:
-        with sqlite_errors():
-            _check(store)
+        store.check(VERSION, SCHEMA)
+        with store.errors():
             _compare_keys(store, keys)
     except BaseException:
         store.close()
@@ -193,23 +87,7 @@ def open_file(path: Path, keys: Sequence[StoreKey], *, read_only: bool = False) 
     return store
 
 
-def _check(store: StoreFile) -> None:
-    """Refuse a damaged or newer store; give an empty file its tables."""
-    connection = store.connection
-    found = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    tables = int(connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
-    if found > VERSION:
-        raise damaged(f"it has version {found}, this release knows {VERSION}")
-    if found == 0 and (tables or store.read_only):
-        raise damaged("it has no version")
-    if found == 0:
-        connection.executescript(f"BEGIN IMMEDIATE;{SCHEMA}PRAGMA user_version={VERSION};COMMIT;")
-        fsync_folder(store.path.parent)
-    elif connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-        raise damaged("quick_check failed")
-
-
-def _compare_keys(store: StoreFile, keys: Sequence[StoreKey]) -> None:
+def _compare_keys(store: SqliteFile, keys: Sequence[StoreKey]) -> None:
     """Refuse a store with rows of a key that is not at hand; note the keys that are new to it."""
     connection = store.connection
     known = dict(connection.execute("SELECT key_id, check_value FROM keys").fetchall())

@@ -31,8 +31,9 @@ from etl.extract.learned import (
     iso,
 )
 from etl.extract.outbox_rows import OutboxRows
-from etl.extract.store_file import StoreFile, open_file
+from etl.extract.store_file import open_file
 from etl.ports import Stream, Window
+from etl.sqlite_file import SqliteFile
 
 __all__ = [
     "Blocklist", "ClientStatus", "Event", "Found", "Freshness", "IdRule", "Kind", "StoreKey",
@@ -57,7 +58,7 @@ def open_store(
 class SuppressionStore:
     """The store of one state directory, for all clients of its configuration."""
 
-    def __init__(self, file: StoreFile, keys: Sequence[StoreKey]) -> None:
+    def __init__(self, file: SqliteFile, keys: Sequence[StoreKey]) -> None:
         self._file = file
         self.keys = tuple(keys)
         self.outbox = OutboxRows(file)

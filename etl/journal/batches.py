@@ -9,7 +9,7 @@ from typing import Any
 
 from etl.batch import ENDS, Batch, Held, Place, check_move
 from etl.guards import LastRefill
-from etl.journal.database import Database
+from etl.sqlite_file import SqliteFile
 
 
 def stamp(moment: datetime) -> str:
@@ -20,16 +20,6 @@ def stamp(moment: datetime) -> str:
 def moment(text: str) -> datetime:
     """The moment that `stamp` wrote."""
     return datetime.fromisoformat(text)
-
-
-@dataclass(frozen=True, slots=True)
-class UploadIntent:
-    """What a rename will make visible: frozen before the rename, kept when the answer is lost."""
-
-    name: str
-    temporary: str
-    size_bytes: int
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +57,7 @@ def _batch(row: sqlite3.Row) -> Batch:
 class Batches:
     """Places of batches. Every change is one transaction."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteFile) -> None:
         self._db = database
 
     def claimed(self, drops: Iterable[ClaimedDrop], at: datetime) -> list[Batch]:
@@ -119,11 +109,6 @@ class Batches:
         sql = "SELECT * FROM batches ORDER BY claimed_at DESC, id DESC LIMIT ?"
         return [_batch(row) for row in self._db.connection.execute(sql, (count,))]
 
-    def ended_before(self, place: Place, limit: datetime) -> list[Batch]:
-        """Batches that ended in `place` before `limit`, for taking old copies away."""
-        sql = "SELECT * FROM batches WHERE place = ? AND ended_at < ? ORDER BY ended_at"
-        return [_batch(row) for row in self._db.connection.execute(sql, (place, stamp(limit)))]
-
     def move(
         self, batch: Batch, target: Place, at: datetime, code: str | None = None,
         facts: Mapping[str, Any] | None = None,
@@ -163,7 +148,7 @@ class Batches:
         with self._db.write() as db:
             db.execute(
                 "UPDATE batches SET held_code=?, held_since=?, held_next=?, held_facts=?,"
-                " held_tries=held_tries+1 WHERE id=?",
+                " held_tries=held_tries+1 WHERE id=? AND ended_at IS NULL",
                 (code, stamp(since), stamp(next_try) if next_try else None,
                  json.dumps(dict(facts)), batch.id),
             )  # fmt: skip
@@ -184,15 +169,15 @@ class Batches:
         row = self._row(batch.id)
         return int(row["held_tries"]) if row else 0
 
-    def check_begins(self, batch: Batch) -> int:
-        """Count one more check as begun; returns how many began and never came to an end."""
+    def step_begins(self, batch: Batch) -> int:
+        """Count one more step as begun; returns how many began and never came to an end."""
         with self._db.write() as db:
             row = db.execute("SELECT deaths FROM batches WHERE id=?", (batch.id,)).fetchone()
             db.execute("UPDATE batches SET deaths=deaths+1 WHERE id=?", (batch.id,))
         return int(row["deaths"])
 
-    def check_ends(self, batch: Batch) -> None:
-        """The check came to an end of any kind: the process lives."""
+    def step_ends(self, batch: Batch) -> None:
+        """The step came to an end of any kind: the process lives."""
         with self._db.write() as db:
             db.execute("UPDATE batches SET deaths=0 WHERE id=?", (batch.id,))
 
@@ -231,50 +216,28 @@ class Batches:
             found[column.removesuffix("_json")] = json.loads(text) if text else None
         return found
 
-    def intend_upload(self, batch: Batch, intent: UploadIntent, at: datetime) -> None:
-        """Freeze what the rename will make visible, before the rename."""
-        with self._db.write() as db:
-            db.execute(
-                "UPDATE batches SET upload_name=?, upload_temporary=?, upload_size=?,"
-                " upload_sha256=?, upload_intent_at=? WHERE id=?",
-                (intent.name, intent.temporary, intent.size_bytes, intent.sha256, stamp(at),
-                 batch.id),
-            )  # fmt: skip
-
-    def upload_intent(self, batch: Batch) -> UploadIntent | None:
-        """The intent to rename, if one was written."""
-        row = self._row(batch.id)
-        if row is None or row["upload_intent_at"] is None:
-            return None
-        return UploadIntent(
-            row["upload_name"], row["upload_temporary"], row["upload_size"], row["upload_sha256"]
-        )
-
-    def uploaded(self, batch: Batch, at: datetime) -> Batch:
-        """The remote file is complete under its final name (or the feed uploads nothing)."""
-        with self._db.write() as db:
-            db.execute("UPDATE batches SET uploaded_at=? WHERE id=?", (stamp(at), batch.id))
-            self.move_in(db, batch, Place.UPLOADED, at)
-        return self.get(batch.id)
-
     def last_refill(self, feed: str) -> LastRefill | None:
         """The feed's last completed refill."""
         row = self._db.connection.execute(
-            "SELECT * FROM completed WHERE feed=? ORDER BY at DESC, batch DESC LIMIT 1", (feed,)
+            "SELECT * FROM completed WHERE feed=? ORDER BY number DESC LIMIT 1", (feed,)
         ).fetchone()
         return LastRefill(row["rows_sent"], row["drop_order"], row["sha256"]) if row else None
 
     def last_refilled_at(self, feed: str) -> str | None:
         """When the feed's last refill was complete, ISO 8601 in UTC."""
         row = self._db.connection.execute(
-            "SELECT max(at) AS at FROM completed WHERE feed=?", (feed,)
+            "SELECT at FROM completed WHERE feed=? ORDER BY number DESC LIMIT 1", (feed,)
         ).fetchone()
         return row["at"] if row else None
 
     def completed(self, feed: str, count: int) -> Sequence[str]:
         """Batch ids of the feed's last completed refills, newest first."""
-        sql = "SELECT batch FROM completed WHERE feed=? ORDER BY at DESC, batch DESC LIMIT ?"
+        sql = "SELECT batch FROM completed WHERE feed=? ORDER BY number DESC LIMIT ?"
         return [row["batch"] for row in self._db.connection.execute(sql, (feed, count))]
+
+    def listed(self, batch: Batch, facts: Mapping[str, Any]) -> None:
+        """What the list took, for a refill that is not counted as complete."""
+        self._set(batch, "list_json", json.dumps(dict(facts)))
 
     def refilled(
         self, batch: Batch, at: datetime, rows_sent: int, facts: Mapping[str, Any] | None
@@ -285,7 +248,8 @@ class Batches:
                 text = json.dumps(dict(facts))
                 db.execute("UPDATE batches SET list_json=? WHERE id=?", (text, batch.id))
             db.execute(
-                "INSERT INTO completed VALUES (?,?,?,?,?,?)",
+                "INSERT INTO completed (feed, batch, rows_sent, drop_order, sha256, at)"
+                " VALUES (?,?,?,?,?,?)",
                 (batch.feed, batch.id, rows_sent, batch.order, batch.sha256, stamp(at)),
             )
             self.move_in(db, batch, Place.REFILLED, at)

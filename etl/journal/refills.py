@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from etl.batch import Batch, Place
+from etl.errors import GuardTripped
 from etl.journal.batches import Batches, stamp
-from etl.journal.database import Database
+from etl.sqlite_file import SqliteFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +56,27 @@ class Call:
 class Refills:
     """Intents and acknowledgements of refills."""
 
-    def __init__(self, database: Database, batches: Batches) -> None:
+    def __init__(self, database: SqliteFile, batches: Batches) -> None:
         self._db = database
         self._batches = batches
 
-    def begin(self, batch: Batch, superseded: Iterable[Batch], at: datetime) -> Batch:
-        """Intend the first clear: the list is dirty from here on.
+    def begin(self, batch: Batch, target: str, superseded: Iterable[Batch], at: datetime) -> Batch:
+        """Intend the first clear: the list `target` is dirty from here on.
 
         In the same transaction older batches of the list end, so dirtiness is never forgotten.
+        GuardTripped (`outdated`) while a batch that does not end here has left the list dirty.
         """
         with self._db.write() as db:
             for old in superseded:
                 self._batches.move_in(db, old, Place.SUPERSEDED, at, "superseded", {"by": batch.id})
+            dirty = db.execute(
+                "SELECT count(*) FROM batches WHERE place=? AND target=?",
+                (Place.REFILLING, target),
+            ).fetchone()[0]
+            if dirty:
+                raise GuardTripped("outdated")
             self._batches.move_in(db, batch, Place.REFILLING, at)
+            db.execute("UPDATE batches SET target=? WHERE id=?", (target, batch.id))
             self._intend(db, batch, counted=False, at=at)
         return self._batches.get(batch.id)
 
@@ -99,6 +108,13 @@ class Refills:
                 "UPDATE rounds SET count_before=? WHERE batch=? AND round=?",
                 (count, batch.id, round_number),
             )
+
+    def target(self, batch: Batch) -> str | None:
+        """The list a batch began to refill, None before it did."""
+        row = self._db.connection.execute(
+            "SELECT target FROM batches WHERE id=?", (batch.id,)
+        ).fetchone()
+        return row["target"] if row else None
 
     def round(self, batch: Batch) -> Round | None:
         """The round under way."""

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from etl.batch import Batch
 from etl.journal.batches import stamp
-from etl.journal.database import Database
+from etl.sqlite_file import SqliteFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Request:
 class Requests:
     """Requests are written by any command and taken by the daemon at its next scan."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqliteFile) -> None:
         self._db = database
 
     def ask(

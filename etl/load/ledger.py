@@ -10,6 +10,7 @@ from etl.journal.refills import Call
 
 UNSENT, LATE, POISONED = 255, 254, 253
 INSERTED, ADDRESS_REFUSED, UNSUBSCRIBED, BLOCKLISTED, BOUNCED, ALREADY, FILTERED, FAILED = range(8)
+REFUSALS = (ADDRESS_REFUSED, UNSUBSCRIBED, BLOCKLISTED, BOUNCED, FILTERED, FAILED)
 MOST_TRIES = 3
 """A row that Campaign answers with 7 is sent this often in all."""
 
@@ -57,7 +58,7 @@ class Ledger:
     def leave_out(self, rows: Mapping[int, str]) -> None:
         """Rows suppressed since: never sent, unless they were already."""
         for row in rows:
-            if self.fates[row] == UNSENT:
+            if self.is_due(row):
                 self.fates[row] = LATE
 
     def poison(self, row: int) -> None:
@@ -68,9 +69,9 @@ class Ledger:
         """Tell whether one of the rows may have been brought by an earlier call."""
         return any(self._seen[row] for row in rows)
 
-    def unsent(self) -> list[int]:
-        """Rows that wait to be sent."""
-        return [row for row, fate in enumerate(self.fates) if fate == UNSENT]
+    def due(self) -> list[int]:
+        """Rows that wait to be sent, or sent again."""
+        return [row for row in range(len(self.fates)) if self.is_due(row)]
 
     def todo(self, chunk_rows: int) -> Iterable[tuple[int, int]]:
         """Spans of the chunk grid that still hold a row that is due."""

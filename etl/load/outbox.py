@@ -14,10 +14,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Literal, Protocol, TypeVar
 
-from etl.durable import fsync_folder, move, write_file
+from etl.durable import KnownFolder, fsync_folder, move, write_file
 from etl.errors import FarSideUnavailable
 
 FILES = ("bounces", "unsubscriptions")
@@ -118,30 +117,6 @@ class Outbox(Protocol[H]):
 
 
 @dataclass(frozen=True, slots=True)
-class CrmFolder:
-    """The folder the CRM reads, known again by its identity and not by its path."""
-
-    path: Path
-    device: int
-    inode: int
-
-    @classmethod
-    def at(cls, path: Path) -> "CrmFolder":
-        """Take the folder that is at a path now for the right one."""
-        found = path.stat()
-        return cls(path, found.st_dev, found.st_ino)
-
-    def check(self) -> None:
-        """Raise FarSideUnavailable(`folder-lost`) when another folder is there, or none."""
-        try:
-            found = self.path.stat()
-        except OSError:
-            found = None
-        if found is None or (found.st_dev, found.st_ino) != (self.device, self.inode):
-            raise FarSideUnavailable("folder-lost", folder=self.path.name)
-
-
-@dataclass(frozen=True, slots=True)
 class Form:
     """How the files are written."""
 
@@ -159,7 +134,7 @@ class HandedOver:
 
 
 def hand_over(
-    client: str, outbox: Outbox[H], folder: CrmFolder, at: datetime, form: Form | None = None
+    client: str, outbox: Outbox[H], folder: KnownFolder, at: datetime, form: Form | None = None
 ) -> list[HandedOver]:
     """Finish what was begun, then write what waits; return the files that are there now.
 
@@ -179,7 +154,7 @@ def hand_over(
     return done
 
 
-def _finish(outbox: Outbox[H], folder: CrmFolder, handover: H, form: Form) -> HandedOver:
+def _finish(outbox: Outbox[H], folder: KnownFolder, handover: H, form: Form) -> HandedOver:
     """Bring an intent to its end from wherever it stands.
 
     The witness is a file beside the temporary one: while it is there, this is the folder in which
@@ -205,7 +180,7 @@ def _finish(outbox: Outbox[H], folder: CrmFolder, handover: H, form: Form) -> Ha
     return HandedOver(handover.file, handover.name)
 
 
-def _tidy(folder: CrmFolder, begun: Sequence[Handover], client: str) -> None:
+def _tidy(folder: KnownFolder, begun: Sequence[Handover], client: str) -> None:
     """Take away what hand-overs that were acknowledged, or never noted, left behind."""
     folder.check()
     needed = {_witness(each) for each in begun} | {each.temporary for each in begun}
@@ -223,7 +198,7 @@ def _witness(handover: Handover) -> str:
     return f".{handover.name}.witness"
 
 
-def _new_name(folder: CrmFolder, file: str, client: str, at: datetime) -> str:
+def _new_name(folder: KnownFolder, file: str, client: str, at: datetime) -> str:
     """A name that no file in the folder has."""
     while True:
         moment = f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}"

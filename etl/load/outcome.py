@@ -14,6 +14,7 @@ from etl.load.ledger import (
     INSERTED,
     LATE,
     POISONED,
+    REFUSALS,
     UNSUBSCRIBED,
     Ledger,
 )
@@ -31,10 +32,11 @@ REFUSAL_CODES = (ADDRESS_REFUSED, FILTERED, FAILED)
 class RefillPlan:
     """Which list, filled how."""
 
+    target: str
+    """The list for all time: mandator and list id, whatever the configuration calls them."""
     list_id: int
     attributes: tuple[str, ...]
     chunk_rows: int
-    max_shrink: float
     poisoned_limit: int
     """More rows than this that fail alone, and the refill is held instead."""
     believe_after_seconds: float
@@ -68,11 +70,7 @@ def outcome(
 ) -> Outcome:
     """Sum up a ledger; `words` are Campaign's on poisonous rows, `count` what it counted."""
     counts = ledger.counts()
-    refused = {
-        f"code-{code}": counts[code]
-        for code in sorted((*REFUSAL_CODES, *SUPPRESSION_CODES))
-        if counts[code]
-    }
+    refused = {f"code-{code}": counts[code] for code in REFUSALS if counts[code]}
     return Outcome(
         sent=len(ledger.fates) - counts[LATE],
         listed=counts[INSERTED] + counts[ALREADY],

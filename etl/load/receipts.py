@@ -197,7 +197,7 @@ def as_json(receipt: Receipt) -> dict[str, object]:
         "fate": receipt.fate.value,
         "place": receipt.place.value,
         "written_at": receipt.written_at.isoformat(),
-        "reason": None if receipt.reason is None else _told(receipt.reason),
+        "reason": None if receipt.reason is None else _told(receipt.reason, receipt.batch),
         "held": held
         and {
             "code": held.code,
@@ -230,11 +230,11 @@ def as_json(receipt: Receipt) -> dict[str, object]:
     }
 
 
-def _told(told: Told) -> dict[str, object]:
+def _told(told: Told, batch: str) -> dict[str, object]:
     return {
         "code": told.code,
         "sentence": _sentence(told),
-        "hint": REASONS[told.code].hint,
+        "hint": REASONS[told.code].hint.replace("BATCH", batch),
         "facts": portable_facts(told.facts),
     }
 

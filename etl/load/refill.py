@@ -61,7 +61,12 @@ class Refill:
         self.journal.refills.add_late(self.batch, late)
         gone = len(self.journal.refills.late(self.batch))
         self.guards(self.staged.height - gone)
-        self.batch = self.journal.refills.begin(self.batch, self.elders(), self.clock.wall())
+        elders = self.elders()
+        self.batch = self.journal.refills.begin(
+            self.batch, self.plan.target, elders, self.clock.wall()
+        )
+        for elder in elders:
+            log(Event.PLACE, batch=elder.id, place=Place.SUPERSEDED, code="superseded")
         log(Event.PLACE, batch=self.batch.id, place=self.batch.place)
 
     def _forward(self, *, resumed: bool) -> Outcome:
@@ -95,8 +100,8 @@ class Refill:
         )
 
     def _suppress_again(self, ledger: Ledger) -> None:
-        unsent = ledger.unsent()
-        late = self.suppressed_now(unsent) if unsent else {}
+        due = ledger.due()
+        late = self.suppressed_now(due) if due else {}
         if late:
             self.journal.refills.add_late(self.batch, late)
             ledger.leave_out(late)
@@ -246,8 +251,6 @@ class Refill:
         done = outcome(
             ledger, self.journal.refills.poisoned(self.batch), count, clears, before - count
         )
-        if done.listed < (1 - self.plan.max_shrink) * done.sent:
-            raise Mismatch("list-short", listed=done.listed, sent=done.sent)
         log(Event.VERIFIED, batch=self.batch.id, list_id=self.plan.list_id, count=count,
             sent=done.sent, listed=done.listed)  # fmt: skip
         return done

@@ -45,6 +45,8 @@ class _Tries:
         return self._repeat(verb, _without_effect)
 
     def _repeat(self, verb: Callable[[], T], again: Callable[[BaseException], bool]) -> T:
+        # Many questions in a row must not outlast a stop.
+        self._clock.sleep(0)
         for attempt in Retrying(
             stop=stop_after_attempt(self._tries),
             wait=wait_exponential(multiplier=self._first, max=self._most),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from etl.errors import FarSideRefused, FarSideUnavailable, Mismatch
+from etl.log import Event, log
 from etl.ports import Clock
 from etl.wire.sftp_requests import (
     ConnectionLostError,
@@ -87,6 +88,8 @@ class SftpDrop:
                     raise self._refusal("rename", error.detail) from None
             else:
                 return
+            if not self.plain_rename:
+                log(Event.FAR_SIDE, code="sftp-no-posix-rename", host=self._access.host)
             self.plain_rename = True
             try:
                 requests.ask(Kind.RENAME, paths)
@@ -149,7 +152,11 @@ class SftpDrop:
             if self._connection.alive() and self._requests.alive():
                 return self._connection, self._requests
             self.close()
-        connection, channel = connect(self._access)
+        try:
+            connection, channel = connect(self._access)
+        except ValueError:
+            # The key was sound at the start: its file has been changed since.
+            raise FarSideRefused("sftp-login") from None
         try:
             with cut_after(self._access.answer_seconds, connection):
                 requests = Requests(channel)
@@ -206,7 +213,8 @@ class SftpDrop:
         return offset
 
     def _settle(self, requests: Requests, waiting: deque[tuple[int, int]], until: float) -> int:
-        """Read the answer of the oldest write; the bytes it was for."""
+        """Read the answer of the oldest write; the bytes it was for. A stop ends the put."""
+        self._clock.sleep(0)
         if self._clock.monotonic() >= until:
             raise ConnectionLostError(f"no end within {self._access.put_seconds:g} s")
         number, size_bytes = waiting.popleft()

@@ -13,12 +13,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from etl.durable import KnownFolder
 from etl.errors import FarSideUnavailable
 from etl.extract.keyed import StoreKey
 from etl.extract.outbox_rows import Handover, OutboxRow, OutboxRows
 from etl.extract.responses import ClientPlan, fetch
 from etl.extract.suppressions import Found, open_store
-from etl.load.outbox import CrmFolder, Form, hand_over
+from etl.load.outbox import Form, hand_over
 from etl.ports import Stream
 from tests.twins.clock import TwinClock
 from tests.twins.responses import TwinResponses
@@ -101,7 +102,7 @@ class ResponseHistory(RuleBasedStateMachine):
     def start(self) -> None:
         """Open what a process opens."""
         self.store = open_store(self.folder / "suppressions.sqlite3", KEYS)
-        self.crm = CrmFolder.at(self.responses)
+        self.crm = KnownFolder.at(self.responses)
 
     def teardown(self) -> None:
         """In the end all is well: whatever is owed is told, and suppressed."""

@@ -28,8 +28,9 @@ class TwinClock:
         """Record the wait and let the time pass."""
         if self.stop_after is not None and len(self.sleeps) >= self.stop_after:
             raise Stopped
-        self.sleeps.append(seconds)
-        self.advance(seconds)
+        if seconds:
+            self.sleeps.append(seconds)
+            self.advance(seconds)
 
     def advance(self, seconds: float) -> None:
         """Let time pass: both clocks go on."""

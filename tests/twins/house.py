@@ -8,11 +8,11 @@ from typing import Any
 
 from etl.config import build
 from etl.daemon import Daemon
+from etl.durable import KnownFolder
 from etl.extract.inbox import Inbox
 from etl.extract.keyed import StoreKey
 from etl.extract.suppressions import open_store
 from etl.journal import Journal
-from etl.load.outbox import CrmFolder
 from etl.world import Campaign, World
 from tests.servers.service import COLUMNS, SCHEMA, as_csv
 from tests.twins.clock import TwinClock
@@ -39,6 +39,7 @@ class House:
         (root / "schema.json").write_text(json.dumps(SCHEMA))
         (root / "secret").write_text(SECRET)
         self.clock = TwinClock()
+        self.other_drop = TwinDrop()
         self.drop_twin, self.lists, self.responses = TwinDrop(), TwinList(), TwinResponses()
         self.responses.now_ms = int(self.clock.now.timestamp() * 1000)
         self.guards = {"min_rows": 1, "believe_count_after_seconds": 0} | guards
@@ -73,7 +74,10 @@ class House:
             "scan": {"every_seconds": 1, "sightings": 2},
             "far_side": {"first_seconds": 1, "again_minutes": 5, "later_minutes": 30},
             "suppression": {"keys": [{"id": "k", "secret": secret}]},
-            "sftp": {"main": {"host": "h", "user": "u", "key": secret, "host_keys": ["x"]}},
+            "sftp": {
+                name: {"host": "h", "user": "u", "key": secret, "host_keys": ["x"]}
+                for name in ("main", "other")
+            },
             "client": {"main": {"mandator": 1, "user": "u", "password": secret, "chunk_rows": 4}},
             "feed": self.feeds,
         }
@@ -88,9 +92,11 @@ class House:
             store=open_store(state / "store.sqlite3", [StoreKey("k", SECRET.encode())]),
             keys=(SECRET.encode(),),
             inbox=Inbox(self.root / "inbox", "one"),
-            crm=CrmFolder.at(self.root / "responses"),
+            responses=KnownFolder.at(self.root / "responses"),
+            receipts=KnownFolder.at(self.root / "receipts"),
+            quarantine=KnownFolder.at(self.root / "quarantine"),
             clock=self.clock,
-            drops={"main": self.drop_twin},
+            drops={"main": self.drop_twin, "other": self.other_drop},
             campaigns={"main": Campaign(self.lists, self.responses)},
         )
         return self.world

@@ -1,13 +1,18 @@
 """A drop's life over twins: order, holds, takeover, release, deaths at every call of a port."""
 
+import io
 import json
+import threading
 
 import pytest
 
+from etl.daemon import Daemon
 from etl.errors import FarSideRefused, FarSideUnavailable
+from etl.log import configure
 from etl.ports import Stream
 from tests.servers.service import as_csv, people, person
 from tests.twins.house import Death, House
+from tests.twins.recipient_list import OneList
 
 DOWN = FarSideUnavailable("campaign-unreachable", detail="down")
 
@@ -261,7 +266,7 @@ def test_a_check_that_kills_the_process_three_times_is_quarantined(house):
         batches = world.journal.batches.under_way()
         if batches:
             # An interrupt in Python still runs the clean-up; a SIGKILL does not.
-            world.journal.batches.check_begins(batches[0])
+            world.journal.batches.step_begins(batches[0])
             journal_deaths += 1
         house.close()
     house.responses.before = lambda _: None
@@ -328,3 +333,193 @@ def test_a_lost_suppression_store_holds_everything(house):
     house.run()
     assert house.receipts()["a_2.csv"]["held"]["code"] == "suppression-shrunk"
     assert house.count("clear") == 1
+
+
+def test_the_configuration_may_change_while_a_batch_waits(house):
+    """The staged rows know their attributes: a new one in the feed neither clears nor crashes."""
+    house.drop("a_1.csv", people(10))
+    house.lists.lists[100].name = "Renamed"
+    house.run()
+    assert house.receipts()["a_1.csv"]["place"] == "UPLOADED"
+    house.lists.lists[100].name = "List 0"
+    house.feeds[0]["attributes"]["entity-id"] = "entity-id"
+    house.clock.advance(600)
+    house.run()
+    assert house.receipts()["a_1.csv"]["fate"] == "archived"
+    assert house.ids() == ids(people(10))
+
+
+def test_a_partial_list_is_not_left_for_another_one(house):
+    """When the feed names another list meanwhile, both lists are left alone and the batch held."""
+    house.drop("a_1.csv", people(10))
+    house.lists.fail_next("add", FarSideRefused("campaign-login"), skip=1)
+    house.run()
+    house.lists.lists[200] = OneList("Other", ("firstname", "lastname"))
+    house.lists.lists[200].rows["x@example.org"] = ("x@example.org", {})
+    house.feeds[0]["list"] = {"id": 200, "name": "Other"}
+    house.clock.advance(600)
+    before = len(house.ids())
+    house.run()
+    assert house.receipts()["a_1.csv"]["held"]["code"] == "list-changed"
+    assert list(house.lists.lists[200].rows) == ["x@example.org"]
+    house.feeds[0]["list"] = {"id": 100, "name": "List 0"}
+    house.clock.advance(3600)
+    house.run()
+    assert (before, len(house.ids())) == (4, 10)
+
+
+def test_a_list_emptied_by_somebody_else_is_not_called_complete(house):
+    """Whoever empties the list between the last chunk and the proof is noticed."""
+    house.drop("a_1.csv", people(10))
+    house.lists.fail_next("purge", DOWN, times=99)
+    house.run()
+    assert house.receipts()["a_1.csv"]["place"] == "REFILLING"
+    house.lists.lists[100].rows.clear()
+    house.lists.schedule.planned.clear()
+    house.clock.advance(600)
+    house.run()
+    receipt = house.receipts()["a_1.csv"]
+    assert (receipt["fate"], receipt["held"]["code"]) == ("held", "list-short")
+
+
+def test_a_short_list_has_a_case_and_feeds_the_store(house):
+    """What Campaign refused is in the case, the store and the receipt though the batch is held."""
+    house.lists.bounced |= {f"p{n}@example.org" for n in range(1, 4)}
+    house.lists.codes["p4@example.org"] = 6
+    house.drop("a_1.csv", people(10))
+    house.run()
+    receipt = house.receipts()["a_1.csv"]
+    assert receipt["held"]["code"] == "list-short"
+    assert receipt["list"]["refused"] == {"code-4": 3, "code-6": 1}
+    assert receipt["list"]["listed"] == 6
+    assert (house.root / "quarantine" / receipt["case"] / "refused.csv").exists()
+    house.drop("a_2.csv", people(10, first=5))
+    house.run()
+    assert house.receipts()["a_2.csv"]["fate"] == "archived"
+    assert house.receipts()["a_1.csv"]["fate"] == "superseded"
+
+
+@pytest.mark.parametrize("folder", ["receipts", "quarantine", "responses"])
+@pytest.mark.parametrize("away", ["gone", "empty"])
+def test_a_folder_that_goes_away_ends_nothing(house, folder, away):
+    """A share that is unmounted is waited for; nothing is written into the mount point."""
+    house.drop("a_1.csv", people(10))
+    house.drop("a_2.csv", b"")
+    world = house.open()
+    daemon = Daemon(world, threading.Event(), threading.Event())
+    path = house.root / folder
+    path.rename(house.root / "away")
+    if away == "empty":
+        path.mkdir()
+    for _ in range(6):
+        daemon._scan()
+        daemon._turn()
+        house.clock.advance(400)
+    if away == "empty":
+        assert list(path.iterdir()) == []
+        path.rmdir()
+    (house.root / "away").rename(path)
+    for _ in range(6):
+        daemon._scan()
+        daemon._turn()
+        house.clock.advance(2000)
+    fates = {name: receipt["fate"] for name, receipt in house.receipts().items()}
+    assert fates == {"a_1.csv": "archived", "a_2.csv": "quarantined"}
+    assert len(house.ids()) == 10
+    assert rest(house) == []
+
+
+def test_every_drop_ends_with_one_canonical_line(house):
+    """Archived, superseded, quarantined or discarded: one `drop` event each."""
+    out = io.StringIO()
+    configure(out, as_json=True, strict=True)
+    try:
+        house.drop("a_2.csv", people(10))
+        house.drop("a_1.csv", people(10))
+        house.drop("a_9.csv", b"")
+        house.run()
+        house.drop("a_0.csv", people(10))
+        house.run()
+        house.ask("discard", house.receipts()["a_0.csv"]["batch"])
+        house.run()
+    finally:
+        configure(io.StringIO())
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    ends = sorted((line["name"], line["place"]) for line in lines if line["event"] == "drop")
+    assert ends == [
+        ("a_0.csv", "DISCARDED"), ("a_1.csv", "SUPERSEDED"), ("a_2.csv", "ARCHIVED"),
+        ("a_9.csv", "QUARANTINED"),
+    ]  # fmt: skip
+
+
+def test_an_upload_on_another_account_begins_anew(house):
+    """A rename intended on one account proves nothing about another one."""
+    house.drop("a_1.csv", people(10))
+    house.drop_twin.fail_next("rename", Death())
+    with pytest.raises(Death):
+        house.run()
+    house.feeds[0]["sftp"] = "other"
+    house.run()
+    assert house.receipts()["a_1.csv"]["fate"] == "archived"
+    assert len(house.other_drop.files) == 1
+
+
+def test_a_superseded_upload_leaves_no_people_on_the_server(house):
+    """The temporary file of a drop that a newer one replaced is taken away."""
+    house.drop("a_1.csv", people(10))
+    house.drop_twin.fail_next("rename", FarSideRefused("sftp-refused", call="rename", detail="no"))
+    house.run()
+    assert [name.endswith(".part") for name in house.drop_twin.files] == [True]
+    house.drop("a_2.csv", people(10))
+    house.run()
+    assert house.receipts()["a_1.csv"]["fate"] == "superseded"
+    assert [name.endswith(".part") for name in house.drop_twin.files] == [False]
+
+
+def test_a_bug_in_a_check_is_counted(house):
+    """Three starts that end in a bug of ours quarantine the drop instead of looping for ever."""
+    house.drop("a_1.csv", people(10))
+    house.responses.fail_next("blocklist", RuntimeError("bug"), times=3)
+    for _ in range(3):
+        with pytest.raises(RuntimeError):
+            house.run()
+    house.run()
+    assert house.receipts()["a_1.csv"]["reason"]["code"] == "crashed-checking"
+
+
+def test_a_bug_in_a_refill_holds_it_after_three_deaths(house):
+    """A dirty list is never quarantined away: held, alarmed, tried again."""
+    house.drop("a_1.csv", people(10))
+    house.lists.fail_next("count", RuntimeError("bug"), times=3)
+    for _ in range(3):
+        with pytest.raises(RuntimeError):
+            house.run()
+    assert house.run() == 1
+    assert house.receipts()["a_1.csv"]["held"]["code"] == "crashed-refilling"
+    house.clock.advance(600)
+    house.run()
+    assert house.receipts()["a_1.csv"]["fate"] == "archived"
+
+
+def test_rows_that_waited_too_long_are_not_sent(house):
+    """After a week in UPLOADED the staged rows are too old; a newer drop takes their place."""
+    house.drop("a_1.csv", people(10))
+    house.lists.lists[100].name = "Renamed"
+    house.run()
+    house.lists.lists[100].name = "List 0"
+    house.clock.advance(8 * 24 * 3600)
+    house.responses.now_ms += 8 * 24 * 3600 * 1000
+    house.run()
+    assert house.receipts()["a_1.csv"]["held"]["code"] == "staged-old"
+    assert house.count("clear") == 0
+
+
+def test_a_feed_without_a_list_supersedes_too(house):
+    """A feed that only uploads sends its newest drop alone."""
+    del house.feeds[0]["list"], house.feeds[0]["attributes"]
+    for day in (1, 2, 3):
+        house.drop(f"a_{day}.csv", people(10))
+    house.run()
+    fates = {name: receipt["fate"] for name, receipt in house.receipts().items()}
+    assert fates == {"a_1.csv": "superseded", "a_2.csv": "superseded", "a_3.csv": "archived"}
+    assert len(house.drop_twin.files) == 1

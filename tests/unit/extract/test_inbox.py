@@ -135,7 +135,7 @@ def test_another_instances_claims_are_seen_and_not_ours(inbox):
     batch = claimed(other)
     assert inbox.foreign() == ["two"]
     assert list(inbox.claims()) == []
-    other.drop_claim(batch)
+    other.drop_claim(batch, "a.csv")
     assert inbox.foreign() == []
 
 
@@ -153,6 +153,18 @@ def test_an_inbox_that_was_replaced_is_lost(inbox, tmp_path):
 def test_a_claim_taken_away_leaves_nothing(inbox):
     """drop_claim removes file and folder and may be repeated."""
     batch = claimed(inbox)
-    inbox.drop_claim(batch)
-    inbox.drop_claim(batch)
+    inbox.drop_claim(batch, "a.csv")
+    inbox.drop_claim(batch, "a.csv")
     assert list(inbox.claims()) == []
+
+
+def test_litter_in_a_claim_is_neither_the_drop_nor_taken_with_it(inbox):
+    """What a desktop or a share leaves in a claim folder does not stand for the drop."""
+    batch = claimed(inbox)
+    place = inbox.folder / ".claimed" / "one" / batch
+    (place / ".DS_Store").write_text("x")
+    (place / "@eaDir").mkdir()
+    assert list(inbox.claims()) == [(batch, "a.csv")]
+    inbox.drop_claim(batch, "a.csv")
+    assert sorted(path.name for path in place.iterdir()) == [".DS_Store", "@eaDir"]
+    assert list(inbox.claims()) == [(batch, None)]

@@ -8,7 +8,7 @@ import pytest
 
 from etl.errors import EtlError, FarSideUnavailable
 from etl.extract.keyed import StoreKey
-from etl.extract.responses import ClientPlan, FetchReport, fetch
+from etl.extract.responses import DEFAULT_LAYOUTS, ClientPlan, FetchReport, fetch
 from etl.extract.suppressions import SuppressionStore, open_store
 from etl.ports import PAGE_ROWS, Stream, Window
 from tests.twins.clock import TwinClock
@@ -104,7 +104,9 @@ def test_another_layout(store: SuppressionStore, campaign: TwinResponses) -> Non
     assert waiting(store, "bounces") == [("a@example.org", "2026-11-24T09:00:00Z", "")]
 
 
-@pytest.mark.parametrize("row", [["x@example.org", "1"], [""], [None], []])
+@pytest.mark.parametrize(
+    "row", [["x@example.org", "1"], [""], [None], [], ["recipientId"], ["4711"], [":4711"]]
+)
 def test_a_row_that_does_not_fit_stops_its_stream(
     store: SuppressionStore, campaign: TwinResponses, row: Row
 ) -> None:
@@ -238,13 +240,46 @@ def test_a_page_that_is_too_long_is_an_answer_refused(store: SuppressionStore) -
     assert store.entries("main").height == 0
 
 
-def test_an_id_that_is_no_address_is_kept_as_it_is(
+@pytest.mark.parametrize("identity", ["contact:4711", "2:4711", '"a@b"@example.org'])
+def test_an_id_that_is_no_plain_address_is_kept_as_it_is(
+    store: SuppressionStore, campaign: TwinResponses, identity: str
+) -> None:
+    """It is told to the CRM in Campaign's own words."""
+    campaign.happen(Stream.OUT_BOUNCES, identity)
+    assert run(store, campaign).complete
+    assert waiting(store, "bounces") == [(identity, "", "")]
+
+
+def test_a_header_row_is_no_person(store: SuppressionStore, campaign: TwinResponses) -> None:
+    """Told that names come first, the first row of a window is skipped, of its first page only."""
+    for stream in Stream:
+        campaign.happen(stream, *(["recipientId", "mailingId", "time"][: width(stream)]))
+    for number in range(PAGE_ROWS):
+        campaign.happen(Stream.OUT_BOUNCES, f"{number}@example.org")
+    report = run(store, campaign, ClientPlan("main", header_row=True))
+    assert report.complete
+    assert report.streams[Stream.OUT_BOUNCES].rows == PAGE_ROWS
+    assert len(waiting(store, "bounces")) == PAGE_ROWS
+    assert waiting(store, "unsubscriptions") == []
+
+
+def test_a_header_row_that_is_a_person_is_refused(
     store: SuppressionStore, campaign: TwinResponses
 ) -> None:
-    """It is told to the CRM in Campaign's own words, with nobody to it."""
-    campaign.happen(Stream.OUT_BOUNCES, "4711")
-    assert run(store, campaign).complete
-    assert waiting(store, "bounces") == [("4711", "", "")]
+    """Nobody is skipped where names were expected and did not come; an empty window is fine."""
+    plan = ClientPlan("main", header_row=True)
+    assert run(store, campaign, plan).complete
+    campaign.now_ms += HOUR_MS
+    campaign.happen(Stream.OUT_BOUNCES, "a@example.org")
+    report = run(store, campaign, plan)
+    assert {source: error.code for source, error in report.failures.items()} == {
+        "getOutBounces": "page-layout"
+    }
+
+
+def width(stream: Stream) -> int:
+    """How many columns a stream's rows have by default."""
+    return len(DEFAULT_LAYOUTS[stream])
 
 
 def test_reports_hold_no_person(store: SuppressionStore, campaign: TwinResponses) -> None:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.extract.settle import Sighting, settle
+from etl.extract.settle import Patience, Sighting, settle
 
 
 def sight(size, inode=1):
@@ -13,9 +13,10 @@ def sight(size, inode=1):
 def scans(sizes, sightings=3, marked=None):
     """Names settled at each scan of one file with these sizes; None is a scan without it."""
     observed, told = {}, []
-    for size in sizes:
+    patience = Patience(sightings, every_seconds=2.0)
+    for number, size in enumerate(sizes):
         seen = {} if size is None else {"a.csv": sight(size)}
-        observed, settled = settle(observed, seen, sightings, marked or {})
+        observed, settled = settle(observed, seen, 2.0 * number, patience, marked or {})
         told.append(bool(settled))
     return told
 
@@ -23,6 +24,16 @@ def scans(sizes, sightings=3, marked=None):
 def test_a_file_settles_at_the_third_equal_sighting():
     """Three equal scans settle a file, two do not."""
     assert scans([9, 9, 9]) == [False, False, True]
+
+
+def test_a_burst_of_scans_confirms_nothing():
+    """Scans that an event wakes lie close together: however many, they are one sighting."""
+    patience, observed = Patience(3, every_seconds=2.0), {}
+    for number in range(100):
+        observed, settled = settle(observed, {"a": sight(9)}, number * 0.03, patience, {})
+        assert settled == []
+    _, settled = settle(observed, {"a": sight(9)}, 4.5, patience, {})
+    assert settled == ["a"]
 
 
 def test_growth_begins_anew():
@@ -37,8 +48,9 @@ def test_a_file_that_went_away_begins_anew():
 
 def test_the_same_size_in_another_inode_begins_anew():
     """A file replaced by one of equal size has not settled."""
-    observed, _ = settle({}, {"a": sight(9, 1)}, 2, {})
-    _, settled = settle(observed, {"a": sight(9, 2)}, 2, {})
+    patience = Patience(2, 2.0)
+    observed, _ = settle({}, {"a": sight(9, 1)}, 0.0, patience, {})
+    _, settled = settle(observed, {"a": sight(9, 2)}, 2.0, patience, {})
     assert settled == []
 
 

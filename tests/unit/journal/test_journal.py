@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from etl.batch import ENDS, MOVES, IllegalMove, Place, check_move
-from etl.errors import Mismatch
+from etl.errors import GuardTripped, Mismatch
 from etl.journal import Journal
 from etl.journal.batches import ClaimedDrop
 from etl.journal.database import VERSION
@@ -65,7 +65,8 @@ def test_a_newer_journal_is_refused(journal, path):
     raw.close()
     with pytest.raises(Mismatch) as caught:
         Journal(path)
-    assert caught.value.code == "journal-newer"
+    assert caught.value.code == "journal-damaged"
+    assert caught.value.facts["detail"] == "it has version 2, this release knows 1"
 
 
 @pytest.mark.parametrize(
@@ -93,31 +94,47 @@ def test_a_foreign_database_is_not_taken_over(path):
 def test_a_failed_transaction_changes_nothing(journal):
     """An illegal move in the middle of a takeover leaves both batches where they were."""
     first, second = claimed(journal, 1), claimed(journal, 2)
-    journal.batches.uploaded(second, NOW)
+    journal.uploads.uploaded(second, NOW)
     second = journal.batches.get(second.id)
     ended = journal.batches.move(first, Place.QUARANTINED, NOW, "empty-file")
     with pytest.raises(IllegalMove):
-        journal.refills.begin(second, [ended], NOW)
+        journal.refills.begin(second, "1/7", [ended], NOW)
     assert journal.batches.get(second.id).place is Place.UPLOADED
     assert journal.refills.round(second) is None
 
 
 def test_a_takeover_is_one_transaction(journal):
     """The older batch ends and the newer one is REFILLING, or neither."""
-    first, second = (journal.batches.uploaded(claimed(journal, n), NOW) for n in (1, 2))
-    first = journal.refills.begin(first, [], NOW)
-    second = journal.refills.begin(second, [first], NOW)
+    first, second = (journal.uploads.uploaded(claimed(journal, n), NOW) for n in (1, 2))
+    first = journal.refills.begin(first, "1/7", [], NOW)
+    second = journal.refills.begin(second, "1/7", [first], NOW)
     assert journal.batches.get(first.id).place is Place.SUPERSEDED
     assert second.place is Place.REFILLING
     assert journal.refills.round(second).acknowledged is False
 
 
+def test_a_dirty_list_is_not_begun_by_another_batch(journal):
+    """A refill does not begin over a list that a batch left partial and that does not end by it."""
+    first, second = (journal.uploads.uploaded(claimed(journal, n), NOW) for n in (1, 2))
+    journal.refills.begin(first, "1/7", [], NOW)
+    with pytest.raises(GuardTripped):
+        journal.refills.begin(second, "1/7", [], NOW)
+    assert journal.batches.get(second.id).place is Place.UPLOADED
+    assert journal.refills.begin(second, "1/8", [], NOW).place is Place.REFILLING
+
+
+def test_an_ended_batch_is_never_held(journal):
+    """What has ended waits for nothing any more."""
+    batch = journal.batches.move(claimed(journal), Place.QUARANTINED, NOW, "empty-file")
+    assert journal.batches.hold(batch, "disk-error", NOW, NOW, {}).held is None
+
+
 def test_a_batch_that_moved_meanwhile_is_not_moved_again(journal):
     """A move from a place the batch has left is refused: two hands cannot both have it."""
     batch = claimed(journal)
-    journal.batches.uploaded(batch, NOW)
+    journal.uploads.uploaded(batch, NOW)
     with pytest.raises(RuntimeError):
-        journal.batches.uploaded(batch, NOW)
+        journal.uploads.uploaded(batch, NOW)
 
 
 def test_a_hold_keeps_its_beginning_and_counts_its_tries(journal):
@@ -129,7 +146,7 @@ def test_a_hold_keeps_its_beginning_and_counts_its_tries(journal):
     assert (held.held.since, held.held.tries) == (NOW, 2)
     other = journal.batches.hold(held, "grown", later, later, {})
     assert (other.held.since, other.held.next_try) == (later, later)
-    moved = journal.batches.uploaded(other, later)
+    moved = journal.uploads.uploaded(other, later)
     assert moved.held is None
     assert journal.batches.tries(moved) == 0
 
@@ -149,7 +166,7 @@ def test_a_release_is_kept_for_its_batch_alone(journal):
 
 def test_calls_come_back_as_they_were_intended(journal):
     """Spans, skipped rows and codes survive; a call without an answer is open."""
-    batch = journal.refills.begin(journal.batches.uploaded(claimed(journal), NOW), [], NOW)
+    batch = journal.refills.begin(journal.uploads.uploaded(claimed(journal), NOW), "1/7", [], NOW)
     first = journal.refills.intend_call(batch, 1, (0, 4), [1, 9], again=False, at=NOW)
     journal.refills.answered(batch, 1, first, bytes([0, 5, 7]), NOW)
     journal.refills.intend_call(batch, 1, (4, 8), [], again=True, at=NOW)

@@ -13,10 +13,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from etl.durable import KnownFolder
 from etl.errors import FarSideUnavailable
 from etl.extract.keyed import StoreKey
 from etl.extract.suppressions import Found, SuppressionStore, open_store
-from etl.load.outbox import COLUMNS, CrmFolder, Form, hand_over
+from etl.load.outbox import COLUMNS, Form, hand_over
 
 AT = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 KEYS = [StoreKey("k", b"a key for tests.")]
@@ -58,7 +59,7 @@ def test_a_row_holds_all_the_crm_needs(store: SuppressionStore, responses: Path)
             "opt_in_id": ["7"]}  # fmt: skip
     store.remember_carriers("main", "f", "b", pl.DataFrame(rows), AT)
     store.add_found("main", [Found("a@example.org", "unsubscribed", "live-check", AT)])
-    (done,) = hand_over("main", store.outbox, CrmFolder.at(responses), AT, NONE)
+    (done,) = hand_over("main", store.outbox, KnownFolder.at(responses), AT, NONE)
     assert done.file == "unsubscriptions"
     assert done.name.startswith("unsubscriptions-main-20261124T090000Z-")
     assert [path.name for path in responses.iterdir()] == [done.name]
@@ -73,20 +74,20 @@ def test_a_row_holds_all_the_crm_needs(store: SuppressionStore, responses: Path)
 @pytest.mark.parametrize(("form", "files"), [(Form(), 2), (NONE, 0)])
 def test_an_empty_outbox(store: SuppressionStore, responses: Path, form: Form, files: int) -> None:
     """Nothing to tell gives two files with a header, or none, as configured."""
-    done = hand_over("main", store.outbox, CrmFolder.at(responses), AT, form)
+    done = hand_over("main", store.outbox, KnownFolder.at(responses), AT, form)
     assert (len(done), len(list(responses.iterdir())), rows_in(responses)) == (files, files, [])
 
 
 def test_another_delimiter(store: SuppressionStore, responses: Path) -> None:
     """The delimiter is the configured one."""
     bounce(store, "a@example.org")
-    (done,) = hand_over("main", store.outbox, CrmFolder.at(responses), AT, Form("\t", "none"))
+    (done,) = hand_over("main", store.outbox, KnownFolder.at(responses), AT, Form("\t", "none"))
     assert (responses / done.name).read_text().startswith("recipient-id\tentity-type")
 
 
 def test_a_row_is_handed_over_once(store: SuppressionStore, responses: Path) -> None:
     """The second file holds only what came after the first."""
-    folder = CrmFolder.at(responses)
+    folder = KnownFolder.at(responses)
     bounce(store, *(f"{number}@example.org" for number in range(2500)))
     (first,) = hand_over("main", store.outbox, folder, AT, NONE)
     (responses / first.name).rename(responses.parent / "taken.csv")
@@ -99,7 +100,7 @@ def test_a_row_is_handed_over_once(store: SuppressionStore, responses: Path) -> 
 
 def test_another_folder_gets_nothing(store: SuppressionStore, responses: Path) -> None:
     """A folder put in the place of the one at start is left empty, and the rows keep waiting."""
-    folder = CrmFolder.at(responses)
+    folder = KnownFolder.at(responses)
     bounce(store, "a@example.org")
     responses.rename(responses.with_name("away"))
     with pytest.raises(FarSideUnavailable) as gone:
@@ -124,7 +125,7 @@ def test_an_empty_mount_point_at_start_proves_nothing(
     handover = store.outbox.begin("main", "bounces", name, f".{name}.tmp", AT)
     store.outbox.renaming(handover)
     with pytest.raises(FarSideUnavailable) as lost:
-        hand_over("main", store.outbox, CrmFolder.at(responses), AT, NONE)
+        hand_over("main", store.outbox, KnownFolder.at(responses), AT, NONE)
     assert lost.value.code == "folder-lost"
     assert store.outbox.waiting("main", "bounces") == 1
 
@@ -139,10 +140,11 @@ from etl.errors import FarSideUnavailable
 from etl.extract.keyed import StoreKey
 from etl.extract.outbox_rows import OutboxRows
 from etl.extract.store_file import open_file
-from etl.load.outbox import CrmFolder, Form, hand_over
+from etl.durable import KnownFolder
+from etl.load.outbox import Form, hand_over
 outbox = OutboxRows(open_file(Path(sys.argv[1]), [StoreKey("k", b"a key for tests.")]))
 try:
-    hand_over("main", outbox, CrmFolder.at(Path(sys.argv[2])), datetime.now(UTC),
+    hand_over("main", outbox, KnownFolder.at(Path(sys.argv[2])), datetime.now(UTC),
               Form(empty="none"))
 except FarSideUnavailable as error:
     sys.exit(str(error))
@@ -173,7 +175,7 @@ def test_a_disk_that_fails_is_for_later(
     assert ended.returncode == 1
     assert "disk-error: the local disk failed: E" in ended.stderr
     assert rows_in(responses) == []
-    hand_over("main", store.outbox, CrmFolder.at(responses), AT, NONE)
+    hand_over("main", store.outbox, KnownFolder.at(responses), AT, NONE)
     assert [row[0] for row in rows_in(responses)] == ["a@example.org"]
 
 
@@ -199,7 +201,7 @@ def test_a_kill_neither_loses_nor_doubles_a_row(
         path.unlink()
     bounce(store, "late@example.org")
     for _ in range(2):
-        hand_over("main", store.outbox, CrmFolder.at(responses), AT, NONE)
+        hand_over("main", store.outbox, KnownFolder.at(responses), AT, NONE)
     names = [row[0] for row in taken + rows_in(responses)]
     assert sorted(names) == ["a@example.org", "b@example.org", "late@example.org"]
     assert list(responses.glob(".*")) == []

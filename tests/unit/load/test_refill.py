@@ -47,7 +47,7 @@ class Bench:
         )
         self.plan = RefillPlan(
             **{
-                "list_id": LIST, "attributes": ("name",), "chunk_rows": chunk, "max_shrink": 0.2,
+                "target": "1/4711", "list_id": LIST, "attributes": ("name",), "chunk_rows": chunk,
                 "poisoned_limit": 3, "believe_after_seconds": 60, "pauses": (1.0, 4.0),
             } | plan
         )  # fmt: skip
@@ -56,7 +56,7 @@ class Bench:
         batch = journal.batches.claimed([ClaimedDrop(identity, "f", "a.csv", 1, "x", 0, "1")], now)[
             0
         ]
-        self.batch_id = journal.batches.uploaded(batch, now).id
+        self.batch_id = journal.uploads.uploaded(batch, now).id
 
     def guards(self, rows):
         self.guarded.append(rows)
@@ -261,17 +261,6 @@ def test_too_many_poisonous_rows_hold_the_refill_and_are_forgotten(journal):
     assert bench.run().listed == 25
 
 
-def test_a_list_that_took_too_few_is_held_short(journal):
-    """Below the allowed shrinkage the list is kept, alarmed and not cleared again."""
-    bench = Bench(journal)
-    bench.campaign.bounced |= set(bench.ids[:6])
-    with pytest.raises(Mismatch) as caught:
-        bench.run()
-    assert caught.value.code == "list-short"
-    assert bench.count("clear") == 1
-    assert bench.place is Place.REFILLING
-
-
 def test_a_far_side_that_stays_away_holds_the_refill(journal):
     """After the tries of one run the error comes out; nothing was cleared twice."""
     bench = Bench(journal)
@@ -307,3 +296,17 @@ def test_a_death_at_the_remove_calls_costs_no_clear(journal, after):
     outcome = bench.run()
     assert (outcome.clears, outcome.count, outcome.purged) == (1, 20, 5)
     assert bench.rows == bench.ids[5:]
+
+
+def test_a_row_that_failed_is_suppressed_before_it_is_sent_again(journal):
+    """Whoever is found suppressed while a code 7 waits for its retry is not sent again."""
+    bench = Bench(journal)
+    bench.campaign.codes[bench.ids[0]] = 7
+    bench.campaign.fail_next("add", Death(), skip=5)
+    with pytest.raises(Death):
+        bench.run()
+    bench.late = {0: "bounced"}
+    bench.campaign.codes.clear()
+    outcome = bench.run()
+    assert bench.ids[0] not in bench.rows
+    assert outcome.suppressed_late == 1

@@ -1,0 +1,105 @@
+"""What no single key of the configuration can show: names, lists, folders that do not go together.
+
+It reads nothing and compiles nothing; every finding is a Problem.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from etl.errors import Problem
+from etl.settings import Client, Feed, Settings
+
+
+def cross_check(settings: Settings) -> Iterator[Problem]:
+    """What no single key can show."""
+    for where, names in (
+        ("feed", [feed.name for feed in settings.feed]),
+        ("suppression.keys", [key.id for key in settings.suppression.keys]),
+    ):
+        for name, times in Counter(names).items():
+            if times > 1:
+                yield Problem(where, f"{name} is there {times} times")
+    for feed in settings.feed:
+        yield from _check_feed(settings, feed)
+    for name, client in settings.client.items():
+        yield from _check_client(name, client)
+        rules = {feed.recipient.id for feed in settings.feed if feed.client == name}
+        if len(rules) > 1:
+            yield Problem(
+                f"client.{name}",
+                "its feeds use both recipient id rules",
+                "a person has one recipient id per client; use one rule",
+            )
+    for name, account in settings.sftp.items():
+        if account.key.env is not None:
+            yield Problem(f"sftp.{name}.key", "must be a file or a credential")
+    yield from _check_folders(settings)
+
+
+def _check_folders(settings: Settings) -> Iterator[Problem]:
+    folders = settings.folders.model_dump()
+    for name, path in folders.items():
+        for other, root in folders.items():
+            if name != other and path.is_relative_to(root) and (path != root or name < other):
+                yield Problem(f"folders.{name}", f"lies in folders.{other}")
+
+
+def shared_lists(table: Mapping[str, Any]) -> Iterator[Problem]:
+    """One list belongs to one feed, whatever its client is called; for tables that may be wrong."""
+    feeds, clients = table.get("feed"), table.get("client")
+    lists: dict[tuple[str, str], list[str]] = {}
+    for feed in feeds if isinstance(feeds, list) else ():
+        try:
+            client = clients[feed["client"]]["mandator"]  # type: ignore[index]
+            lists.setdefault((str(client), str(feed["list"]["id"])), []).append(str(feed["name"]))
+        except (KeyError, TypeError):
+            continue  # told as a problem of its own
+    for (mandator, list_id), names in lists.items():
+        if len(names) > 1:
+            yield Problem(
+                f"feed.{names[-1]}.list.id",
+                f"list {list_id} of client {mandator} belongs to {', '.join(names)}",
+                "one list belongs to one feed; consents are never mixed",
+            )
+
+
+def _check_feed(settings: Settings, feed: Feed) -> Iterator[Problem]:
+    where = f"feed.{feed.name}"
+    if feed.client not in settings.client:
+        yield Problem(f"{where}.client", f"there is no client {feed.client}")
+    if feed.sftp is not None and feed.sftp not in settings.sftp:
+        yield Problem(f"{where}.sftp", f"there is no sftp account {feed.sftp}")
+    if feed.sftp is None and feed.list is None:
+        yield Problem(where, "has neither sftp nor list, so its drops would go nowhere")
+    if feed.attributes and feed.list is None:
+        yield Problem(f"{where}.attributes", "there is no list to fill them in")
+    if feed.done_marker is not None and not re.fullmatch(r"\.[A-Za-z0-9]+", feed.done_marker):
+        yield Problem(f"{where}.done_marker", "must be a dot and letters, like .done")
+
+
+def _check_client(name: str, client: Client) -> Iterator[Problem]:
+    where = f"client.{name}"
+    if not client.closed_loop:
+        yield Problem(
+            f"{where}.closed_loop",
+            "bounces and unsubscriptions can only be fetched over the closed-loop interface",
+            "have it booked for this client",
+        )
+    address = urlsplit(client.endpoint)
+    if address.scheme == "http" and not _is_loopback(address.hostname or ""):
+        yield Problem(f"{where}.endpoint", "plain http goes to this machine only; use https")
+    elif address.scheme not in {"http", "https"} or not address.hostname:
+        yield Problem(f"{where}.endpoint", "must be an https address")
+    if not address.path.endswith("/"):
+        yield Problem(f"{where}.endpoint", "must end in /")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,95 @@
+"""`etl check`: every problem of a configuration and of what it names, at once, changing nothing.
+
+Files first; only when these are sound are the far sides asked.
+"""
+
+from collections.abc import Callable, Iterator
+
+from etl import app
+from etl.config import Config
+from etl.errors import ConfigError, EtlError, FarSideRefused, FarSideUnavailable, Problem
+from etl.guards import list_problems
+from etl.ports import Clock, RecipientList, Responses, Stream, Window
+from etl.settings import Feed
+
+NOBODY = "nobody@example.org"
+"""Asked about, so that a permission that lacks is seen before the first drop."""
+CONFIGURATION, FAR_SIDE = ConfigError.exit_code, FarSideUnavailable.exit_code
+
+
+def local_problems(config: Config) -> list[Problem]:
+    """What is wrong with folders, keys, certificates, journal and store."""
+    problems = app.check_folders(config.settings) + app.check_far_access(config)
+    try:
+        journal = app.open_journal(config)
+    except ConfigError:
+        return problems  # nothing ran yet
+    except EtlError as error:
+        return [*problems, _problem("folders.state", error)]
+    problems += app.journal_problems(config, journal)
+    journal.close()
+    try:
+        app.open_suppressions(config).close()
+    except ConfigError as error:
+        problems += error.problems
+    except EtlError as error:
+        problems.append(_problem("folders.state", error))
+    return problems
+
+
+def far_problems(config: Config) -> Iterator[tuple[Problem, int]]:
+    """What the far sides say, each with the exit code it is worth."""
+    clock = app.unstopped_clock()
+    for name, drop in app.drops(config, clock, tries=1).items():
+        yield from _asked(f"sftp.{name}", lambda drop=drop: drop.stat(".etl-check"))  # type: ignore[misc]
+        drop.close()
+    for name, campaign in app.campaigns(config, clock, tries=1).items():
+        yield from _client_problems(f"client.{name}", campaign.responses, campaign.lists, clock)
+        for feed in config.settings.feed:
+            if feed.client == name and feed.list is not None:
+                yield from _list_problems(feed, campaign.lists)
+        campaign.lists.close()
+
+
+def _client_problems(
+    where: str, responses: Responses, lists: RecipientList, clock: Clock
+) -> Iterator[tuple[Problem, int]]:
+    """Everything a daemon asks of a client, once; one that does not answer is asked no more."""
+    login = list(_asked(where, responses.now))
+    yield from login
+    if login:
+        return
+    now = int(clock.wall().timestamp() * 1000)
+    for stream in Stream:
+        window = Window(now - 1000, now)
+        yield from _asked(where, lambda s=stream, w=window: responses.page(s, w, 0))  # type: ignore[misc]
+    yield from _asked(where, responses.blocklist)
+    yield from _asked(where, lambda: lists.suppressed([NOBODY], [NOBODY]))
+
+
+def _list_problems(feed: Feed, lists: RecipientList) -> Iterator[tuple[Problem, int]]:
+    where = f"feed.{feed.name}.list"
+    if feed.list is None:
+        return
+    try:
+        found = lists.describe(feed.list.id)
+        lists.count(feed.list.id)
+    except FarSideRefused as error:
+        yield _problem(where, error), CONFIGURATION
+    except EtlError as error:
+        yield _problem(where, error), FAR_SIDE
+    else:
+        attributes = tuple(feed.attributes)
+        for tripped in list_problems(feed.list.id, feed.list.name, attributes, found):
+            yield _problem(where, tripped), CONFIGURATION
+
+
+def _asked(where: str, verb: Callable[[], object]) -> Iterator[tuple[Problem, int]]:
+    try:
+        verb()
+    except EtlError as error:
+        yield _problem(where, error), FAR_SIDE
+
+
+def _problem(where: str, error: EtlError) -> Problem:
+    return Problem(where, str(error), error.hint)
