@@ -88,6 +88,8 @@ def check(
             problems = [problem for problem, _ in found]
             code = max((worth for _, worth in found), default=0)
     except ConfigError as error:
+        if not as_json:
+            raise
         problems = list(error.problems)
     rows = [{"where": each.where, "what": each.what, "hint": each.hint} for each in problems]
     _answer({"problems": rows}, as_json=as_json)

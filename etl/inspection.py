@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 
 from etl import app
 from etl.config import Config
-from etl.errors import ConfigError, EtlError, FarSideRefused, FarSideUnavailable, Problem
+from etl.errors import ConfigError, EtlError, FarSideUnavailable, Problem
 from etl.guards import list_problems
-from etl.ports import Clock, RecipientList, Responses, Stream, Window
+from etl.ports import Clock, RecipientList, Stream, Window
 from etl.settings import Feed
+from etl.world import Campaign
 
 NOBODY = "nobody@example.org"
 """Asked about, so that a permission that lacks is seen before the first drop."""
@@ -44,21 +45,19 @@ def far_problems(config: Config) -> Iterator[tuple[Problem, int]]:
         yield from _asked(f"sftp.{name}", lambda drop=drop: drop.stat(".etl-check"))  # type: ignore[misc]
         drop.close()
     for name, campaign in app.campaigns(config, clock, tries=1).items():
-        yield from _client_problems(f"client.{name}", campaign.responses, campaign.lists, clock)
-        for feed in config.settings.feed:
-            if feed.client == name and feed.list is not None:
-                yield from _list_problems(feed, campaign.lists)
+        login = list(_asked(f"client.{name}", campaign.responses.now))
+        yield from login
+        if not login:
+            yield from _client_problems(f"client.{name}", campaign, clock)
+            for feed in config.settings.feed:
+                if feed.client == name and feed.list is not None:
+                    yield from _list_problems(feed, campaign.lists)
         campaign.lists.close()
 
 
-def _client_problems(
-    where: str, responses: Responses, lists: RecipientList, clock: Clock
-) -> Iterator[tuple[Problem, int]]:
-    """Everything a daemon asks of a client, once; one that does not answer is asked no more."""
-    login = list(_asked(where, responses.now))
-    yield from login
-    if login:
-        return
+def _client_problems(where: str, campaign: Campaign, clock: Clock) -> Iterator[tuple[Problem, int]]:
+    """Everything else a daemon asks of a client, once."""
+    responses, lists = campaign.responses, campaign.lists
     now = int(clock.wall().timestamp() * 1000)
     for stream in Stream:
         window = Window(now - 1000, now)
@@ -74,10 +73,10 @@ def _list_problems(feed: Feed, lists: RecipientList) -> Iterator[tuple[Problem, 
     try:
         found = lists.describe(feed.list.id)
         lists.count(feed.list.id)
-    except FarSideRefused as error:
-        yield _problem(where, error), CONFIGURATION
     except EtlError as error:
-        yield _problem(where, error), FAR_SIDE
+        # A list that is not there is refused as a call; nothing else is the configuration's fault.
+        refused = error.code == "call-refused"
+        yield _problem(where, error), CONFIGURATION if refused else FAR_SIDE
     else:
         attributes = tuple(feed.attributes)
         for tripped in list_problems(feed.list.id, feed.list.name, attributes, found):

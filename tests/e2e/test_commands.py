@@ -53,7 +53,7 @@ def drop_file(made: Setting, name: str, content: bytes) -> str:
 
 
 def test_check(tmp_path: Path):
-    """A right configuration: 0; far sides that are not as pinned: 69, all of them at once."""
+    """A right configuration: 0; lists that are not as pinned: 78, with all else at once."""
     with setting(tmp_path, feeds=3) as made:
         assert answer(made, "check") == {"problems": []}
         done = made.etl("check")
@@ -62,10 +62,10 @@ def test_check(tmp_path: Path):
         made.control.set_list(list_id=101, is_test=True)
         made.control.set_list(list_id=102, attributes={"firstname": "STRING"})
         made.sshd.new_host_key()
-        problems = answer(made, "check", code=FAR_SIDE)["problems"]
+        problems = answer(made, "check", code=CONFIGURATION)["problems"]
         assert [(one["where"], one["what"].partition(":")[0]) for one in problems] == [
-            ("feed.a.list", "wrong-list"), ("feed.b.list", "test-list"),
-            ("feed.c.list", "missing-attribute"), ("sftp.main", "sftp-host-key"),
+            ("sftp.main", "sftp-host-key"), ("feed.a.list", "wrong-list"),
+            ("feed.b.list", "test-list"), ("feed.c.list", "missing-attribute"),
         ]  # fmt: skip
         changing = {"clear", "addAll3", "removeUnsubscribed", "removeBlacklisted"}
         assert not changing & {call["method"] for call in made.calls()}

@@ -354,7 +354,7 @@ def test_receipts_folder_away_at_the_end(tmp_path: Path) -> None:
         made.receipts_folder.rename(tmp_path / "away")
         made.control.release(rule)
         made.wait(lambda: rows_of(made, "SELECT place FROM batches") == [("ARCHIVED",)])
-        made.wait(lambda: "disk-error" in made.log.read_text())
+        made.wait(lambda: "folder-lost" in made.log.read_text())
         (tmp_path / "away").rename(made.receipts_folder)
         made.wait_for("a.csv", "archived")
         made.wait(lambda: is_settled(made))
@@ -371,7 +371,7 @@ def test_quarantine_folder_away(tmp_path: Path) -> None:
         made.quarantine.rename(tmp_path / "away")
         made.drop("stranger.csv", people(25))
         held = made.wait_for("stranger.csv", "held")
-        assert held["held"]["code"] == "disk-error"
+        assert held["held"]["code"] == "folder-lost"
         (tmp_path / "away").rename(made.quarantine)
         made.wait_for("stranger.csv", "quarantined")
         made.wait(lambda: is_settled(made))

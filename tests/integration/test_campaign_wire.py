@@ -188,7 +188,9 @@ def test_a_crowd_is_waited_for(stage: CampaignStage, kunden: int, refusal: str) 
         """Let the other one go while it waits."""
 
         def sleep(self, seconds: float) -> None:
-            """Release the held call, then wait."""
+            """Release the held call, then wait; a mere look for a stop is no wait."""
+            if not seconds:
+                return
             stage.control.release(rule)
             holder.join()
             super().sleep(seconds)

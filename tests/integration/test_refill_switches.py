@@ -21,13 +21,15 @@ EMPTY, NO_POINTS, POISON, MIXED = 5, 6, 7, 10
 """Nothing in the typed columns; an empty text for a number; no number at all; odd case."""
 LONG_GONE = {9, MIXED}
 """Unsubscribed before the drop came, longer ago than response data reaches."""
-AT_CLEAR = {11: "unsubscribed", 12: "blocklisted", 13: "bounced"}
-"""Say no between the last live check and the first call that adds."""
+AT_CLEAR = {14}
+"""Says no after the clear, is asked for live once more because an answer was lost."""
+AT_ADD = {11: "unsubscribed", 12: "blocklisted", 13: "bounced"}
+"""Say no between the last live check and the call that adds them."""
 AT_RETRY = {3, 4}
 """In the chunk whose answer was lost: say no before it is sent again."""
 AT_PURGE = {23}
 """Says no when everybody is in the list."""
-NEVER = LONG_GONE | AT_CLEAR.keys() | AT_RETRY | AT_PURGE | {POISON}
+NEVER = LONG_GONE | AT_CLEAR | AT_ADD.keys() | AT_RETRY | AT_PURGE | {POISON}
 
 SWITCHES: list[tuple[str, object]] = [
     ("known_before_suppressed", True), ("known_before_suppressed", False),
@@ -78,11 +80,11 @@ def let_people_say_no(house: HouseOnCampaign) -> None:
     old = {"id": "old@example.org", "address": "old@example.org", "attributes": {}}
     control.put_recipients(LIST, [old])
     control.unsubscribe(MANDATOR, ["p9@example.org", f"P{MIXED}@Example.org"])
-    house.at("clear", 1, "unsubscribe", after=True, mandator=MANDATOR, ids=["p11@example.org"])
-    house.at("clear", 1, "block", after=True, mandator=MANDATOR, entries=["p12@*"])
-    house.at("clear", 1, "bounce", after=True, mandator=MANDATOR,
-             recipient_id="p13@example.org", times=4)  # fmt: skip
+    house.at("clear", 1, "unsubscribe", after=True, mandator=MANDATOR, ids=["p14@example.org"])
     control.schedule("addAll3", "drop-after")
+    house.at("addAll3", 2, "unsubscribe", mandator=MANDATOR, ids=["p11@example.org"])
+    house.at("addAll3", 2, "block", mandator=MANDATOR, entries=["p12@*"])
+    house.at("addAll3", 2, "bounce", mandator=MANDATOR, recipient_id="p13@example.org", times=4)
     house.at("addAll3", 2, "unsubscribe", mandator=MANDATOR, ids=["p3@example.org"])
     house.at("addAll3", 2, "block", mandator=MANDATOR, entries=["p4@example.org"])
     house.at("removeUnsubscribed", 1, "unsubscribe", mandator=MANDATOR, ids=["p23@example.org"])
@@ -103,6 +105,9 @@ def check_sums(receipt: dict[str, Any], listed_now: int, *, lags: bool) -> None:
     assert (rows["rows_read"], fates, rows["suppressed"]) == (COUNT, COUNT, len(LONG_GONE))
     assert of_list["staged"] == rows["accepted"]
     assert of_list["staged"] == of_list["sent"] + of_list["suppressed_late"]
+    assert of_list["suppressed_late"] == len(AT_CLEAR)
+    for code in ("code-2", "code-3", "code-4"):
+        assert of_list["refused"][code] >= 1
     refused = sum(of_list["refused"].values())
     assert of_list["sent"] == of_list["listed"] + refused + of_list["poisoned"]
     # A count that lags may still be that of before the remove calls.
@@ -129,8 +134,8 @@ def check_told(house: HouseOnCampaign) -> None:
     lines = told(house)
     assert set(lines.values()) == {1}
     kinds = {(identity, kind) for identity, kind, _ in lines}
-    assert {(f"p{number}@example.org", kind) for number, kind in AT_CLEAR.items()} <= kinds
-    gone = LONG_GONE | AT_PURGE | {3}
+    assert {(f"p{number}@example.org", kind) for number, kind in AT_ADD.items()} <= kinds
+    gone = LONG_GONE | AT_CLEAR | AT_PURGE | {3}
     assert ids(gone) <= {i.lower() for i, kind in kinds if kind == "unsubscribed"}
     assert {i.lower() for i, _ in kinds} <= ids(NEVER)
 
