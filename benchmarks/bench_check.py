@@ -240,7 +240,7 @@ def circumstances(arguments: argparse.Namespace, load: tuple[float, float, float
 def main() -> None:
     """Run all, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--rows", type=int, default=50_000)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--write", action="store_true", help="put the tables into RESULTS.md")

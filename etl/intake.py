@@ -209,4 +209,4 @@ def drop_order(feed: Feed | None, name: str, mtime_ns: int) -> str:
     """What orders drops of a feed: the pattern's date group if there is one, mtime, name."""
     found = feed.matches.fullmatch(name) if feed else None
     date = (found.groupdict().get("date") or "") if found else ""
-    return f"{date}|{mtime_ns:020d}|{name}"
+    return f"{date}/{mtime_ns:020d}/{name}"

@@ -99,7 +99,7 @@ REASONS: dict[str, Reason] = {
     "several-links": Reason(_I, "{name} has more than one link, so others may still write it; it is left alone", "copy the file into the inbox"),
     "bad-name": Reason(_I, "{name} is no file name this service takes; it is left alone", "use printable characters, at most 200 bytes"),
     "foreign-claim": Reason(_I, "files claimed by another instance lie in {folder}", "start that instance, or move its files back into the inbox by hand"),
-    "inbox-lost": Reason(_I, "the inbox is not the folder it was at start", "mount the share again; the service goes on by itself"),
+    "inbox-lost": Reason(_I, "the inbox is not the folder it was at start", "mount the share again; restart the service if it does not go on by itself"),
     # --- guards of rows (can be released) ------------------------------------------------------
     "min-rows": Reason(_G, "{rows} rows to send, fewer than min_rows = {limit}", "look at the selection; `etl release BATCH --allow min-rows --why TEXT` if it is right"),
     "shrunk": Reason(_G, "{rows} rows to send, {percent} % less than the {base} of the last refill", "look at the selection; `etl release BATCH --allow shrunk --why TEXT` if it is right"),
@@ -134,7 +134,7 @@ REASONS: dict[str, Reason] = {
     "sftp-no-posix-rename": Reason(_N, "the SFTP server has no posix-rename; the plain rename was used", "none needed; the final name is unique"),
     "upload-size": Reason(_W, "the remote file has {remote_bytes} bytes, {size_bytes} were written", "tried again by itself"),
     "disk-error": Reason(_W, "the local disk failed: {detail}", "look at the disk of the state folder"),
-    "folder-lost": Reason(_W, "{folder} is not the folder it was at start", "mount the share again; goes on by itself"),
+    "folder-lost": Reason(_W, "{folder} is not the folder it was at start", "mount the share again; restart the service if it does not go on by itself"),
     # --- the list ------------------------------------------------------------------------------
     "unsubscribed": Reason(_L, "is unsubscribed", "the CRM's file of unsubscriptions names the person"),
     "blocklisted": Reason(_L, "is on the blocklist", "see the blocklist in Campaign"),

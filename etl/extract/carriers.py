@@ -37,20 +37,22 @@ def remember(
 ) -> None:
     """Put a drop's carriers in place of what earlier drops of the feed said of its addresses.
 
-    `feed_batch` is client, feed and batch id, which sorts by time: only a newer one is taken in.
+    `feed_batch` is client, feed and batch id, which sorts by time: an older drop adds the
+    addresses that no newer one had.
     """
     client, feed, batch = feed_batch
     (last,) = connection.execute(
         "SELECT max(batch) FROM carrier_feeds WHERE client = ? AND feed = ?", (client, feed)
     ).fetchone()
-    if last is not None and last >= batch:
-        return  # the same drop, or an older one, checked once more after a crash or a wait
+    if last == batch:
+        return  # the same drop, checked once more after a crash or a wait
+    older = last is not None and last > batch
     seen = int(at.timestamp())
     rows = rows.select(COLUMNS).fill_null("").filter(pl.col("address") != "")
     tags = {key.id: key.tags(rows["address"]) for key in keys}
     connection.execute(
         "INSERT INTO carrier_feeds (client, feed, key_id, batch) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET batch = excluded.batch",
+        " ON CONFLICT DO UPDATE SET batch = max(batch, excluded.batch)",
         (client, feed, keys[0].id, batch),
     )
     feeds = dict(
@@ -58,7 +60,7 @@ def remember(
             "SELECT key_id, id FROM carrier_feeds WHERE client = ? AND feed = ?", (client, feed)
         ).fetchall()
     )
-    for key in keys:
+    for key in keys if not older else ():
         if key.id in feeds:
             connection.executemany(
                 "DELETE FROM carriers WHERE feed = ? AND key = ?",
@@ -70,11 +72,22 @@ def remember(
     ours = feeds[keys[0].id]
     # In the order of the table's own tree, so that pages fill one after the other.
     first = tags[keys[0].id]
-    tagged = sorted((first[address], *cells) for address, *cells in rows.iter_rows())
+    known = _known(connection, ours) if older else frozenset[bytes]()
+    tagged = sorted(
+        (first[address], *cells)
+        for address, *cells in rows.iter_rows()
+        if first[address] not in known
+    )
     connection.executemany(
         "INSERT OR IGNORE INTO carriers VALUES (?, ?, ?, ?, ?, ?)",
         ((ours, *row, seen) for row in tagged),
     )
+
+
+def _known(connection: sqlite3.Connection, feed: int) -> frozenset[bytes]:
+    """Every address a feed's drops were heard of, as its keyed hash."""
+    found = connection.execute("SELECT DISTINCT key FROM carriers WHERE feed = ?", (feed,))
+    return frozenset(bytes(key) for (key,) in found)
 
 
 def of_address(

@@ -16,7 +16,7 @@ from tests.contract.campaign_stage import OTHER_STYLE
 from tests.servers.house_on_campaign import LIST, MANDATOR, HouseOnCampaign, house_on_campaign
 from tests.servers.service import as_csv, people
 
-COUNT = 40
+COUNT = 60
 EMPTY, NO_POINTS, POISON, MIXED = 5, 6, 7, 10
 """Nothing in the typed columns; an empty text for a number; no number at all; odd case."""
 LONG_GONE = {9, MIXED}

@@ -88,7 +88,7 @@ def test_a_file_is_claimed_when_it_has_settled(gate: Gate):
     assert gate.scans(1) == 0
     (batch,) = gate.world.journal.batches.latest(10)
     assert (batch.name, batch.feed, batch.order) == (
-        "a_1.csv", "a", "1|01700000000000000000|a_1.csv"
+        "a_1.csv", "a", "1/01700000000000000000/a_1.csv"
     )  # fmt: skip
     copy = gate.world.batches / batch.id / "original"
     assert copy.read_bytes() == as_csv(people(3))

@@ -374,3 +374,12 @@ def test_folded_forms_meet(store: SuppressionStore) -> None:
     ascii_form = Found("jo@xn--bcher-kva.test", "bounced", "code-4", AT)
     assert store.add_found("main", [same, ascii_form]) == 0
     assert hex_of(folded_address("jo@xn--bcher-kva.test")) in suppressed(store)
+
+
+def test_an_older_drop_adds_who_is_in_no_newer_one(store: SuppressionStore) -> None:
+    """When a newer drop is held and an older one goes out, its people are known all the same."""
+    store.remember_carriers("main", "f", "b2", carriers(("a@example.org", "contact", "2", "7")), AT)
+    store.remember_carriers("main", "f", "b1", carriers(("b@example.org", "contact", "1", "7")), AT)
+    bounced = [event("b@example.org")]
+    store.commit_window("main", Stream.OUT_BOUNCES, WINDOW, bounced, id_rule="email", at=AT)
+    assert [row[1] for row in owed(store, "bounces")] == ["contact:1"]

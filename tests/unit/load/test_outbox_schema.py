@@ -11,10 +11,11 @@ from typing import get_args
 import polars as pl
 import pytest
 
+from etl.durable import KnownFolder
 from etl.extract.keyed import StoreKey
 from etl.extract.learned import KIND_OF, Event, Found, Kind
 from etl.extract.suppressions import SuppressionStore, open_store
-from etl.load.outbox import COLUMNS, FILES, CrmFolder, hand_over
+from etl.load.outbox import COLUMNS, FILES, hand_over
 from etl.load.outcome import SUPPRESSION_CODES
 from etl.ports import Stream, Window
 from etl.shipped import shipped
@@ -92,7 +93,7 @@ def test_what_is_handed_over_fits_the_schema(store: SuppressionStore, tmp_path: 
     lines = fill(store)
     folder = tmp_path / "responses"
     folder.mkdir()
-    done = hand_over("main", store.outbox, CrmFolder.at(folder), AT)
+    done = hand_over("main", store.outbox, KnownFolder.at(folder), AT)
     assert {each.file for each in done} == set(FILES)
     read = 0
     for each in done:
