@@ -1,4 +1,4 @@
-"""Nobody's address, name or id and no secret gets into journal, receipts, reports, logs, outputs."""
+"""Nobody's address, name or id and no secret gets into journal, receipts, reports or logs."""
 
 import hashlib
 import json
@@ -67,7 +67,9 @@ def refused_drops() -> dict[str, bytes]:
         "b_20260907.csv": as_csv(people)[:-2],
         "b_20260908.csv": as_csv(people).replace(b"lastname", b"Canaryname,lastname", 1),
         "b_20260909.csv": as_csv([r | {"opt-in-id": "consent-2"} for r in people]),
-        "b_20260910.csv": as_csv(people).replace(b"lastname", b"lastname;canary-addr-2@example.org", 1),
+        "b_20260910.csv": as_csv(people).replace(
+            b"lastname", b"lastname;canary-addr-2@example.org", 1
+        ),
         "b_20260911.csv": b"".join(line(r, ",") for r in people),
         "stranger.csv": as_csv(people),
     }  # fmt: skip
@@ -98,7 +100,7 @@ def titles(made: Setting) -> str:
 
 
 def test_every_fate_of_rows_and_drops(made: Setting, tmp_path: Path) -> None:
-    """Accepted, rejected, suppressed, refused, poisoned and quarantined people are named nowhere."""
+    """People accepted, rejected, suppressed, refused, poisoned or quarantined are not named."""
     control, outputs = made.control, dict[str, str]()
     control.unsubscribe(mandator=MANDATOR, ids=["canary-addr-3@example.org"])
     control.block(mandator=MANDATOR, entries=["canary-addr-4@*", "*-5@example.org"])

@@ -17,13 +17,13 @@ from tests.servers.house_on_campaign import LIST, MANDATOR, HouseOnCampaign, hou
 from tests.servers.service import as_csv, people
 
 COUNT = 60
-EMPTY, NO_POINTS, POISON, MIXED = 5, 6, 7, 10
+EMPTY, NO_POINTS, POISON, MIXED = 25, 26, 27, 10
 """Nothing in the typed columns; an empty text for a number; no number at all; odd case."""
 LONG_GONE = {9, MIXED}
 """Unsubscribed before the drop came, longer ago than response data reaches."""
-AT_CLEAR = {14}
+AT_CLEAR = {34}
 """Says no after the clear, is asked for live once more because an answer was lost."""
-AT_ADD = {11: "unsubscribed", 12: "blocklisted", 13: "bounced"}
+AT_ADD = {43: "unsubscribed", 44: "blocklisted", 45: "bounced"}
 """Say no between the last live check and the call that adds them."""
 AT_RETRY = {3, 4}
 """In the chunk whose answer was lost: say no before it is sent again."""
@@ -80,11 +80,11 @@ def let_people_say_no(house: HouseOnCampaign) -> None:
     old = {"id": "old@example.org", "address": "old@example.org", "attributes": {}}
     control.put_recipients(LIST, [old])
     control.unsubscribe(MANDATOR, ["p9@example.org", f"P{MIXED}@Example.org"])
-    house.at("clear", 1, "unsubscribe", after=True, mandator=MANDATOR, ids=["p14@example.org"])
+    house.at("clear", 1, "unsubscribe", after=True, mandator=MANDATOR, ids=["p34@example.org"])
     control.schedule("addAll3", "drop-after")
-    house.at("addAll3", 2, "unsubscribe", mandator=MANDATOR, ids=["p11@example.org"])
-    house.at("addAll3", 2, "block", mandator=MANDATOR, entries=["p12@*"])
-    house.at("addAll3", 2, "bounce", mandator=MANDATOR, recipient_id="p13@example.org", times=4)
+    house.at("addAll3", 2, "unsubscribe", mandator=MANDATOR, ids=["p43@example.org"])
+    house.at("addAll3", 2, "block", mandator=MANDATOR, entries=["p44@*"])
+    house.at("addAll3", 2, "bounce", mandator=MANDATOR, recipient_id="p45@example.org", times=4)
     house.at("addAll3", 2, "unsubscribe", mandator=MANDATOR, ids=["p3@example.org"])
     house.at("addAll3", 2, "block", mandator=MANDATOR, entries=["p4@example.org"])
     house.at("removeUnsubscribed", 1, "unsubscribe", mandator=MANDATOR, ids=["p23@example.org"])
@@ -231,7 +231,7 @@ def test_a_value_for_what_is_empty(build: Any) -> None:
         house.feeds[0]["attributes"][name] = {"column": name, "empty": empty}
     assert drop_and_run(house)["fate"] == "archived"
     assert set(house.content()) == ids(range(1, COUNT + 1)) - ids(NEVER)
-    assert house.content()["p5@example.org"]["attributes"]["revenue"] == "0"
+    assert house.content()[f"p{EMPTY}@example.org"]["attributes"]["revenue"] == "0"
 
 
 @pytest.mark.parametrize("short_dates", ["accepted", "fault"])

@@ -11,6 +11,8 @@ from typing import Any
 
 from tests.servers.service import Setting
 
+KEPT = {"staged.arrow"}
+"""What stays of the last refills for comparing and for going on."""
 LIFE = ["CLAIMED", "UPLOADED", "REFILLING", "REFILLED", "ARCHIVED"]
 
 
@@ -45,6 +47,19 @@ def is_settled(setting: Setting, drops: int = 1) -> bool:
     found = rows_of(setting, "SELECT place FROM batches")
     ended = all(place in {"ARCHIVED", "SUPERSEDED", "QUARANTINED"} for (place,) in found)
     return len(found) == drops and ended and not claims(setting)
+
+
+def remains(setting: Setting) -> list[Path]:
+    """Half-done files and copies that are taken away or renamed when all is done."""
+    folders = (setting.receipts_folder, setting.quarantine, setting.responses)
+    hidden = [path for folder in folders for path in folder.rglob(".*")]
+    batches = setting.state / "batches"
+    return hidden + [path for path in batches.rglob("*") if path.name not in KEPT | ended(setting)]
+
+
+def ended(setting: Setting) -> set[str]:
+    """Ids of all batches, which name their folders."""
+    return {str(row[0]) for row in rows_of(setting, "SELECT id FROM batches")}
 
 
 def handed_over(setting: Setting, kind: str = "unsubscriptions") -> list[str]:
@@ -88,8 +103,7 @@ def assert_one_archived(
     archived = [path for path in (setting.state / "archive").rglob("*") if path.is_file()]
     assert [path.name for path in archived] == [f"{batch}-{receipt['drop']['name']}"]
     assert archived[0].read_bytes() == content
-    for folder in (setting.receipts_folder, setting.quarantine, setting.responses):
-        assert [path.name for path in folder.rglob(".*")] == []
+    assert remains(setting) == []
 
     clears = setting.calls("clear")
     assert 1 <= len(clears) <= 2

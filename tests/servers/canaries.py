@@ -1,4 +1,4 @@
-"""Made-up people and secrets that must not turn up, and the search for them in all that is written."""
+"""Made-up people and secrets that must not turn up, and the search for them in all we write."""
 
 import base64
 import re

@@ -19,6 +19,8 @@ from tests.twins.clock import TwinClock
 from tests.twins.house import House
 
 MANDATOR, LIST = 4711, 100
+NAME = "Empfänger 😀"
+"""Holds a character beyond U+FFFF, which Axis may write as no XML."""
 TYPES = {"firstname": "STRING", "points": "INTEGER", "revenue": "DECIMAL",
          "since": "DATE", "seen": "TIMESTAMP"}  # fmt: skip
 TYPED = [
@@ -58,14 +60,15 @@ class HouseOnCampaign(House):
         self.simulator, self.control = simulator, simulator.control
         self.clock = SharedClock(control=self.control)
         self.short_items = False
-        self.client: dict[str, Any] = {}
+        self.client: dict[str, Any] = {"chunk_rows": 10}
         """Changes to the client's table."""
         fields = [*SCHEMA["fields"], *TYPED]
         (root / "schema.json").write_text(json.dumps({"fields": fields}))
         self.columns = [str(field["name"]) for field in fields]
         self.feeds[0]["attributes"] = {name: name for name in TYPES}
+        self.feeds[0]["list"] = {"id": LIST, "name": NAME}
         self.control.add_client(MANDATOR, "api", "secret")
-        self.control.add_list(MANDATOR, LIST, "List 0", TYPES)
+        self.control.add_list(MANDATOR, LIST, NAME, TYPES)
         self._session: CampaignSession | None = None
 
     def config_table(self) -> dict[str, Any]:
