@@ -165,13 +165,22 @@ def measure(name: str, source: Path, target: Path) -> Cost:
     """Run a path in a process of its own."""
     command = [sys.executable, __file__, "--path", name, str(source), str(target)]
     began = time.perf_counter()
-    child = subprocess.Popen(command)
-    _, status, usage = os.wait4(child.pid, 0)
-    wall = time.perf_counter() - began
-    child.returncode = os.waitstatus_to_exitcode(status)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        if child.stdout is None:
+            raise AssertionError(name)
+        peak_kib = child.stdout.read()
+        _, status, usage = os.wait4(child.pid, 0)
+        wall = time.perf_counter() - began
+        child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode != 0:
         raise SystemExit(f"{name} failed")
-    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / MIB)
+    return Cost(wall, usage.ru_utime + usage.ru_stime, int(peak_kib) * 1024 / MIB)
+
+
+def peak_of_this_process() -> int:
+    """Peak memory in KiB; ru_maxrss would not be below that of the process that started this."""
+    status = Path("/proc/self/status").read_text("utf-8")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
 
 
 # --- the report ----------------------------------------------------------------------------------
@@ -249,6 +258,7 @@ def main() -> None:
     if arguments.path:
         name, source, target = arguments.path
         PATHS[name](Path(source), Path(target))
+        sys.stdout.write(str(peak_of_this_process()))
         return
     load = os.getloadavg()
     tables: list[str] = []

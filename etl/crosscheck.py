@@ -13,6 +13,15 @@ from urllib.parse import urlsplit
 from etl.errors import Problem
 from etl.settings import Client, Feed, Settings
 
+SYSTEM_ATTRIBUTES = frozenset(
+    {
+        "Created", "Modified", "Opt-in Source", "Opt-in Date",
+        "Erstellt am", "Geändert am", "Opt-in-Quelle", "Opt-in-Datum",
+        "BROADMAIL_ID", "WELLE_ID",
+    }
+)  # fmt: skip
+"""Attributes that no client writes, in both languages (recorded traffic; AptecoCustomChannels)."""
+
 
 def cross_check(settings: Settings) -> Iterator[Problem]:
     """What no single key can show."""
@@ -77,6 +86,8 @@ def _check_feed(settings: Settings, feed: Feed) -> Iterator[Problem]:
         yield Problem(where, "has neither sftp nor list, so its drops would go nowhere")
     if feed.attributes and feed.list is None:
         yield Problem(f"{where}.attributes", "there is no list to fill them in")
+    for name in sorted(SYSTEM_ATTRIBUTES & feed.attributes.keys()):
+        yield Problem(f"{where}.attributes.{name}", "is written by Campaign itself")
     if feed.done_marker is not None and not re.fullmatch(r"\.[A-Za-z0-9]+", feed.done_marker):
         yield Problem(f"{where}.done_marker", "must be a dot and letters, like .done")
 

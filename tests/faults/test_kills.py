@@ -84,9 +84,12 @@ def goes_on(made: Setting, listed: list[str], uploaded: list[str] | None = None)
     made.control.unsubscribe(mandator=MANDATOR, ids=[LEAVES])
     uploaded_before = bool(rows_of(made, "SELECT 1 FROM batches WHERE upload_intent_at NOTNULL"))
     first_scan_only(made)
+    starts = made.log.read_text().count('"started"')
     made.start()
+    made.wait(lambda: made.log.read_text().count('"started"') > starts)
     made.wait(lambda: is_settled(made))
     made.wait(lambda: not remains(made))
+    assert made.stop() == 0
     expected = ACCEPTED if uploaded_before else STAYED
     assert_one_archived(made, DROP, listed, uploaded or expected)
     cases = list(made.quarantine.iterdir())
@@ -98,7 +101,6 @@ def goes_on(made: Setting, listed: list[str], uploaded: list[str] | None = None)
     found = handed_over(made)
     assert len(found) == len(set(found))
     assert wanted <= set(found)
-    assert made.stop() == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +294,7 @@ def test_call_of_the_dead_arrives_late(tmp_path: Path) -> None:
         made.control.release(proof)
         made.wait(lambda: is_settled(made))
         made.wait(lambda: not remains(made))
+        assert made.stop() == 0
         assert_one_archived(made, DROP, ACCEPTED, ACCEPTED)
         assert len(made.calls("clear")) == 1
 

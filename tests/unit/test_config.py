@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from etl.config import build, load, secret_path
+from etl.config import NO_SECRETS, build, load, secret_path
 from etl.errors import ConfigError
 from etl.settings import Secret
 from tests.servers.service import SCHEMA
@@ -251,3 +251,27 @@ def test_short_key_of_the_store(table: dict[str, Any], tmp_path: Path):
     """A key that could be guessed is refused, and not shown."""
     (tmp_path / "key").write_text("short")
     assert problems(table) == ["suppression.keys.0.secret: has fewer than 16 bytes"]
+
+
+def test_shared_list_is_told_beside_other_problems(table: dict[str, Any]):
+    """Two feeds on one list are named even when something else keeps the rest from being read."""
+    put(table, "client.main.chunk_rows", 5000)
+    put(table, "feed.1.list.id", 1)
+    told = problems(table)
+    assert any("belongs to a, b" in problem for problem in told)
+    assert any("chunk_rows" in problem for problem in told)
+
+
+@pytest.mark.parametrize("name", ["Created", "Geändert am", "BROADMAIL_ID"])
+def test_system_attributes_are_not_written(table: dict[str, Any], name: str):
+    """What Campaign writes itself would poison every row after the clear: refused at the start."""
+    put(table, "feed.0.attributes", {name: "firstname"})
+    assert any("is written by Campaign itself" in problem for problem in problems(table))
+
+
+def test_a_command_may_do_without_secrets(table: dict[str, Any]):
+    """Without secrets the rest is checked all the same; with the store's alone, only these."""
+    put(table, "client.main.password", {"credential": "nowhere"})
+    assert build(table, {}, secrets=NO_SECRETS).secrets == {}
+    assert list(build(table, {}, secrets="suppression.").secrets) == ["suppression.keys.0.secret"]
+    assert len(problems(table)) == 1
