@@ -24,6 +24,7 @@ PASSWORD = "canary-password-7Q"
 STORE_KEY = "canary-store-key-0123456789"
 COLUMNS = ["opt-in-id", "description", "media-type", "entity-type", "entity-id", "email",
            "firstname", "lastname"]  # fmt: skip
+ATTRIBUTES = ["firstname", "lastname", "entity-id"]
 SCHEMA = {
     "fields": [
         {"name": name, "type": "string"}
@@ -165,7 +166,7 @@ class Setting:
             "sftp": '"main"',
             "list": f'{{id = {100 + number}, name = "List {number}"}}',
             "consent": '{opt-in-id = "consent-1", description = "Newsletter"}',
-            "attributes": '{firstname = "firstname", lastname = "lastname", entity-id = "entity-id"}',
+            "attributes": "{" + ", ".join(f'{n} = "{n}"' for n in ATTRIBUTES) + "}",
             "guards": "{min_rows = 1, believe_count_after_seconds = 0.5}",
         } | self.extra.get(name, {})
         return ["[[feed]]", *(f"{key} = {value}" for key, value in table.items() if value)]
