@@ -28,6 +28,9 @@ from etl.wire.sftp import SftpDrop
 from etl.wire.ssh_keys import SftpAccess, check_access
 from etl.world import Campaign, World
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+END = b"\0"
+"""No signal has this number."""
 JOURNAL, STORE, LOCK = "journal.sqlite3", "suppressions.sqlite3", "lock"
 
 
@@ -230,17 +233,41 @@ def journal_problems(config: Config, journal: Journal) -> list[Problem]:
     return problems
 
 
+@contextmanager
+def _told_to_stop(stop: threading.Event, wake: threading.Event) -> Iterator[None]:
+    """Set both events on SIGTERM and SIGINT until the end of the block.
+
+    Not in the handler: it runs between any two steps of the main thread, which may hold the very
+    lock that setting an event needs. A pipe wakes a thread that may wait for it.
+    """
+    source, sink = os.pipe2(os.O_CLOEXEC)
+    os.set_blocking(sink, False)
+
+    def listen() -> None:
+        while os.read(source, 1) != END:
+            stop.set()
+            wake.set()
+
+    listener = threading.Thread(target=listen, name="signals")
+    listener.start()
+    before_fd = signal.set_wakeup_fd(sink, warn_on_full_buffer=False)
+    before = {number: signal.signal(number, lambda *_: None) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(before_fd)
+        os.write(sink, END)
+        listener.join()
+        os.close(source)
+        os.close(sink)
+
+
 def run(config: Config, *, once: bool) -> int:
     """Run the daemon, or take once what is there; the exit code."""
     stop, wake = threading.Event(), threading.Event()
-
-    def end(*_: object) -> None:
-        stop.set()
-        wake.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
-    with world(config, SystemClock(stop)) as made:
+    with _told_to_stop(stop, wake), world(config, SystemClock(stop)) as made:
         daemon = Daemon(made, stop, wake)
         return daemon.once() if once else daemon.run()
 

@@ -1,7 +1,6 @@
 """The two days: drops in, one run of the service, a night, drops in, another run, the proof."""
 
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -111,14 +110,8 @@ def _play(
 
 
 def run_once(far: Servers) -> int:
-    """What `etl once` does; the signals it takes are given back."""
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.getsignal(number) for number in numbers]
-    try:
-        return app.run(far.config, once=True)
-    finally:
-        for number, taken in zip(numbers, before, strict=True):
-            signal.signal(number, taken)
+    """What `etl once` does."""
+    return app.run(far.config, once=True)
 
 
 def _prove_day(

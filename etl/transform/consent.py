@@ -9,7 +9,7 @@ import polars as pl
 
 from etl.transform.plan import Consent, Fact, Note, Refusal
 
-_SHOWN_VALUES = 10
+_SHOWN_VALUES = 5
 _SHOWN_CHARS = 80
 _MANY_ROWS = 10
 _MANY_SHARE = 0.9
@@ -69,9 +69,10 @@ def _counts(values: pl.Series) -> list[tuple[str, int]]:
 
 
 def _listed(values: list[tuple[str, int]]) -> str:
-    more = len(values) - _SHOWN_VALUES
-    shown = ", ".join(f"{_shown(value)} ({count})" for value, count in values[:_SHOWN_VALUES])
-    return shown + (f" and {more} more" if more > 0 else "")
+    """Name the values, most frequent first; where there are many, another column got in here."""
+    if len(values) > _SHOWN_VALUES:
+        return "too many to be consents, so none is named"
+    return ", ".join(f"{_shown(value)} ({count})" for value, count in values)
 
 
 def _shown(value: str) -> str:
