@@ -53,6 +53,7 @@ class Daemon:
         settings = self._world.config.settings
         watch = Watch(settings.folders.inbox, settings.scan.watch, self._wake)
         self._begin()
+        self._let_go_at_start()
         watching = watch.start()
         log(Event.STARTED, watch=settings.scan.watch if watching else "off")
         self._scan()
@@ -106,6 +107,17 @@ class Daemon:
         self._started = self._world.clock.wall()
         self._world.journal.requests.beat("started", stamp(self._started))
 
+    def _let_go_at_start(self) -> None:
+        """Somebody may have mended the cause before this start: nothing waits for its time.
+
+        But for a batch that killed the process, whose pauses would mean nothing then.
+        """
+        batches = self._world.journal.batches
+        for batch in batches.under_way():
+            held = batch.held
+            if held and held.next_try and held.code != "crashed-refilling":
+                batches.let_go(batch)
+
     def _is_new(self, batch: Batch) -> bool:
         return batch.claimed_at >= self._started
 
@@ -119,6 +131,8 @@ class Daemon:
         except OSError as error:
             lost = True
             self._alarm("inbox-lost", error)
+        except EtlError as error:
+            self._alarm(error.code, error)
         try:
             self._requests()
             self._world.journal.requests.beat("scanned", stamp(self._world.clock.wall()))

@@ -2,6 +2,7 @@
 
 import io
 import json
+import sqlite3
 import threading
 
 import pytest
@@ -523,3 +524,25 @@ def test_a_feed_without_a_list_supersedes_too(house):
     fates = {name: receipt["fate"] for name, receipt in house.receipts().items()}
     assert fates == {"a_1.csv": "superseded", "a_2.csv": "superseded", "a_3.csv": "archived"}
     assert len(house.drop_twin.files) == 1
+
+
+def test_a_journal_that_cannot_be_written_ends_nothing(house):
+    """While the journal cannot be written the daemon waits; then everything goes on."""
+    house.drop("a_1.csv", people(10))
+    world = house.open()
+    daemon = Daemon(world, threading.Event(), threading.Event())
+    other = sqlite3.connect(house.root / "state" / "journal.sqlite3", isolation_level=None)
+    world.journal._database.connection.execute("PRAGMA busy_timeout=1")
+    other.execute("BEGIN IMMEDIATE")
+    for _ in range(4):
+        daemon._scan()
+        daemon._turn()
+        house.clock.advance(2)
+    other.execute("ROLLBACK")
+    other.close()
+    for _ in range(4):
+        daemon._scan()
+        daemon._turn()
+        house.clock.advance(2000)
+    assert house.receipts()["a_1.csv"]["fate"] == "archived"
+    assert house.ids() == ids(people(10))
