@@ -21,17 +21,27 @@ from etl.redaction import hide
 
 SECRETS = ["canary.anna@example.org", "0a1b2c3d4e5f6789", "S3cret-canary"]
 FOREIGN_WORDS = "Kanarienvogel"
+LIBRARIES = ("zeep", "paramiko", "urllib3", "requests", "watchdog")
 
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
-    """Leave structlog and the root logger as they were found."""
+    """Begin with libraries that nobody set a level of; leave all loggers as they were found."""
     root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+    handlers = list(root.handlers)
+    names = [*LIBRARIES, *logging.root.manager.loggerDict]
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        if name.partition(".")[0] in LIBRARIES:
+            # A connection made by another test silences paramiko wholly.
+            logging.getLogger(name).setLevel(logging.NOTSET)
+    level = root.level
     yield
     structlog.reset_defaults()
     root.handlers[:] = handlers
     root.setLevel(level)
+    for name, before in levels.items():
+        logging.getLogger(name).setLevel(before)
 
 
 @pytest.fixture
