@@ -4,6 +4,7 @@ Two threads: the scan, which feeds the systemd watchdog, and the work. What they
 journal. A stop finishes the chunk under way, journals, and ends.
 """
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -60,9 +61,11 @@ class Daemon:
         worker = threading.Thread(target=self._work_until_stopped, name="work")
         worker.start()
         notify.ready()
+        # However rarely a share is looked at, systemd hears of us in time.
+        every = min(settings.scan.every_seconds, (notify.watchdog_interval() or math.inf) / 3)
         try:
             while not self._stop.is_set():
-                self._wake.wait(settings.scan.every_seconds)
+                self._wake.wait(every)
                 self._wake.clear()
                 if not self._stop.is_set():
                     self._scan()

@@ -31,11 +31,6 @@ def stopping() -> None:
     _send("STOPPING=1")
 
 
-def extend_timeout(seconds: float) -> None:
-    """Ask for that much more time, from now, to start or to stop."""
-    _send(f"EXTEND_TIMEOUT_USEC={round(seconds * _MICROSECONDS)}")
-
-
 def watchdog_interval() -> float | None:
     """Seconds within which systemd wants to hear `watchdog`; None when it does not watch us."""
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):

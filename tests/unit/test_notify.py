@@ -33,7 +33,6 @@ def supervisor(request, tmp_path: Path, monkeypatch) -> Iterator[socket.socket]:
         (notify.stopping, b"STOPPING=1"),
         (lambda: notify.status("2 held, 1 dirty"), b"STATUS=2 held, 1 dirty"),
         (lambda: notify.status("zwei Töpfe"), "STATUS=zwei Töpfe".encode()),
-        (lambda: notify.extend_timeout(1.5), b"EXTEND_TIMEOUT_USEC=1500000"),
     ],
 )
 def test_a_message_is_one_datagram(
