@@ -65,6 +65,7 @@ class Setting:
         self.feeds = feeds
         self.switches = switches
         self.child: subprocess.Popen[bytes] | None = None
+        self.variables: dict[str, str] = {}
         self.extra: dict[str, Any] = {}
         """Changes to feed tables: `extra["a"] = {"list": ...}`."""
         self.tables = ""
@@ -179,7 +180,7 @@ class Setting:
 
     def environment(self) -> dict[str, str]:
         """The environment of every process of ours."""
-        return {**os.environ, "NO_COLOR": "1", "POLARS_MAX_THREADS": "2"}
+        return {**os.environ, "NO_COLOR": "1", "POLARS_MAX_THREADS": "2", **self.variables}
 
     def etl(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
