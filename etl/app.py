@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from etl.batch import Place
 from etl.config import Config, secret_path
 from etl.daemon import Daemon
 from etl.durable import KnownFolder
-from etl.errors import AlreadyRunning, ConfigError, Problem
+from etl.errors import AlreadyRunning, ConfigError, Mismatch, Problem
 from etl.extract.inbox import Inbox
 from etl.extract.keyed import StoreKey
 from etl.extract.suppressions import SuppressionStore, open_store
@@ -20,6 +19,7 @@ from etl.journal import Journal
 from etl.ports import Clock, FileDrop
 from etl.redaction import hide
 from etl.settings import Settings
+from etl.signals import told_to_stop
 from etl.wire.campaign import CampaignList, CampaignResponses
 from etl.wire.clock import SystemClock
 from etl.wire.retry import RetryingDrop, RetryingList, RetryingResponses
@@ -28,9 +28,6 @@ from etl.wire.sftp import SftpDrop
 from etl.wire.ssh_keys import SftpAccess, check_access
 from etl.world import Campaign, World
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-END = b"\0"
-"""No signal has this number."""
 JOURNAL, STORE, LOCK = "journal.sqlite3", "suppressions.sqlite3", "lock"
 
 
@@ -142,6 +139,14 @@ def drops(config: Config, clock: Clock, tries: int | None = None) -> dict[str, F
     }  # fmt: skip
 
 
+def accounts(config: Config) -> dict[str, str]:
+    """Where the files of each account go, for all time."""
+    return {
+        name: f"{table.user}@{table.host}:{table.port}/{table.folder}"
+        for name, table in config.settings.sftp.items()
+    }
+
+
 def campaigns(config: Config, clock: Clock, tries: int | None = None) -> dict[str, Campaign]:
     """The Campaign clients, each with its retries; one session a client."""
     far = config.settings.far_side
@@ -167,6 +172,7 @@ def world(config: Config, clock: Clock) -> Iterator[World]:
     with locked(settings.folders.state):
         for name in ("batches", "archive"):
             (settings.folders.state / name).mkdir(mode=0o700, exist_ok=True)
+        _refuse_lost_journal(settings.folders.state)
         journal = Journal(settings.folders.state / JOURNAL)
         try:
             problems = journal_problems(config, journal)
@@ -186,6 +192,7 @@ def world(config: Config, clock: Clock) -> Iterator[World]:
                     quarantine=KnownFolder.at(settings.folders.quarantine),
                     clock=clock,
                     drops=far_drops,
+                    accounts=accounts(config),
                     campaigns=far_campaigns,
                 )
             finally:
@@ -196,6 +203,14 @@ def world(config: Config, clock: Clock) -> Iterator[World]:
                 store.close()
         finally:
             journal.close()
+
+
+def _refuse_lost_journal(state: Path) -> None:
+    """A state folder whose journal is gone never starts with an empty one."""
+    journal = state / JOURNAL
+    there = journal.exists() and journal.stat().st_size > 0
+    if not there and ((state / STORE).exists() or any((state / "batches").iterdir())):
+        raise Mismatch("journal-damaged", detail="it is gone, the rest of the state folder is not")
 
 
 def journal_problems(config: Config, journal: Journal) -> list[Problem]:
@@ -233,41 +248,10 @@ def journal_problems(config: Config, journal: Journal) -> list[Problem]:
     return problems
 
 
-@contextmanager
-def _told_to_stop(stop: threading.Event, wake: threading.Event) -> Iterator[None]:
-    """Set both events on SIGTERM and SIGINT until the end of the block.
-
-    Not in the handler: it runs between any two steps of the main thread, which may hold the very
-    lock that setting an event needs. A pipe wakes a thread that may wait for it.
-    """
-    source, sink = os.pipe2(os.O_CLOEXEC)
-    os.set_blocking(sink, False)
-
-    def listen() -> None:
-        while os.read(source, 1) != END:
-            stop.set()
-            wake.set()
-
-    listener = threading.Thread(target=listen, name="signals")
-    listener.start()
-    before_fd = signal.set_wakeup_fd(sink, warn_on_full_buffer=False)
-    before = {number: signal.signal(number, lambda *_: None) for number in STOP_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(before_fd)
-        os.write(sink, END)
-        listener.join()
-        os.close(source)
-        os.close(sink)
-
-
 def run(config: Config, *, once: bool) -> int:
     """Run the daemon, or take once what is there; the exit code."""
     stop, wake = threading.Event(), threading.Event()
-    with _told_to_stop(stop, wake), world(config, SystemClock(stop)) as made:
+    with told_to_stop(stop, wake), world(config, SystemClock(stop)) as made:
         daemon = Daemon(made, stop, wake)
         return daemon.once() if once else daemon.run()
 

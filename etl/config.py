@@ -161,7 +161,7 @@ def _resolve(
         return None, Problem(where, "there is no $CREDENTIALS_DIRECTORY", _NO_CREDENTIALS)
     try:
         value = path.read_text("utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         return None, Problem(where, f"{path} cannot be read ({type(error).__name__})")
     return (value, None) if value else (None, Problem(where, f"{path} is empty"))
 
@@ -174,7 +174,7 @@ def _plan(settings: Settings, feed: Feed) -> tuple[CheckPlan | None, list[Proble
         path = shipped("schemas") / f"{feed.schema_}.json"
     try:
         schema = load_schema(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         what = f"{path.name} cannot be read ({type(error).__name__})"
         return None, [Problem(f"{where}.schema", what)]
     if not isinstance(schema, TableSchema):

@@ -65,7 +65,7 @@ def shared_lists(table: Mapping[str, Any]) -> Iterator[Problem]:
         try:
             client = clients[feed["client"]]["mandator"]  # type: ignore[index]
             lists.setdefault((str(client), str(feed["list"]["id"])), []).append(str(feed["name"]))
-        except (KeyError, TypeError):
+        except (KeyError, TypeError, IndexError):
             continue  # told as a problem of its own
     for (mandator, list_id), names in lists.items():
         if len(names) > 1:
@@ -90,6 +90,8 @@ def _check_feed(settings: Settings, feed: Feed) -> Iterator[Problem]:
         yield Problem(f"{where}.attributes.{name}", "is written by Campaign itself")
     if feed.done_marker is not None and not re.fullmatch(r"\.[A-Za-z0-9]+", feed.done_marker):
         yield Problem(f"{where}.done_marker", "must be a dot and letters, like .done")
+    if feed.done_marker in {".part", ".partial", ".tmp", ".temp", ".filepart", ".swp"}:
+        yield Problem(f"{where}.done_marker", "is a name that is ignored in the inbox")
 
 
 def _check_client(name: str, client: Client) -> Iterator[Problem]:
@@ -100,7 +102,12 @@ def _check_client(name: str, client: Client) -> Iterator[Problem]:
             "bounces and unsubscriptions can only be fetched over the closed-loop interface",
             "have it booked for this client",
         )
-    address = urlsplit(client.endpoint)
+    try:
+        address = urlsplit(client.endpoint)
+        _ = address.port
+    except ValueError:
+        yield Problem(f"{where}.endpoint", "is no address")
+        return
     if address.scheme == "http" and not _is_loopback(address.hostname or ""):
         yield Problem(f"{where}.endpoint", "plain http goes to this machine only; use https")
     elif address.scheme not in {"http", "https"} or not address.hostname:

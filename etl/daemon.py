@@ -5,8 +5,9 @@ journal. A stop finishes the chunk under way, journals, and ends.
 """
 
 import math
+import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -46,6 +47,7 @@ class Daemon:
         self._once = False
         self._advanced: set[str] = set()
         self._alarmed: dict[str, float] = {}
+        self._trouble = False
 
     # --- the two ways to run -----------------------------------------------------------------
 
@@ -103,12 +105,14 @@ class Daemon:
             log(Event.ALARM, code="inbox-lost", error=error)
             return FarSideUnavailable.exit_code
         journal = self._world.journal.batches
-        mine = before | {batch.id for batch in journal.latest(1000) if self._is_new(batch)}
-        return int(any(is_trouble(self._world, journal.get(each)) for each in mine))
+        mine = before | {b.id for b in journal.latest(1000) if b.claimed_at >= self._started}
+        trouble = self._trouble or self._intake.stuck or self._pipeline.waits
+        return int(trouble or any(is_trouble(self._world, journal.get(each)) for each in mine))
 
     def _begin(self) -> None:
         self._started = self._world.clock.wall()
         self._world.journal.requests.beat("started", stamp(self._started))
+        self._pipeline.tell_held()
 
     def _let_go_at_start(self) -> None:
         """Somebody may have mended the cause before this start: nothing waits for its time.
@@ -118,11 +122,9 @@ class Daemon:
         batches = self._world.journal.batches
         for batch in batches.under_way():
             held = batch.held
-            if held and held.next_try and held.code != "crashed-refilling":
+            timed = held is not None and held.next_try is not None
+            if held and (timed or held.code == "staged-old") and held.code != "crashed-refilling":
                 batches.let_go(batch)
-
-    def _is_new(self, batch: Batch) -> bool:
-        return batch.claimed_at >= self._started
 
     # --- scan --------------------------------------------------------------------------------
 
@@ -134,19 +136,20 @@ class Daemon:
         except OSError as error:
             lost = True
             self._alarm("inbox-lost", error)
-        except EtlError as error:
-            self._alarm(error.code, error)
+        except (EtlError, sqlite3.Error) as error:
+            self._alarm(error.code if isinstance(error, EtlError) else "disk-error", error)
         try:
             self._requests()
             self._world.journal.requests.beat("scanned", stamp(self._world.clock.wall()))
-        except EtlError as error:
-            self._alarm(error.code, error)
+        except (EtlError, sqlite3.Error) as error:
+            self._alarm(error.code if isinstance(error, EtlError) else "disk-error", error)
         self._work.set()
         notify.watchdog()
         notify.status(f"{waiting} files settling" + (", inbox lost" if lost else ""))
 
     def _alarm(self, code: str, error: Exception) -> None:
         """Tell of trouble that stays, now and then, and go on."""
+        self._trouble = True
         now, last = self._world.clock.monotonic(), self._alarmed.get(code)
         if last is None or now - last >= ALARM_AGAIN_SECONDS:
             self._alarmed[code] = now
@@ -194,28 +197,40 @@ class Daemon:
 
         A part whose disk or far side fails is tried again in the next round; the others go on.
         """
-        done = False
-        parts = [self._pipeline.finish_ended, self._discards, *self._feed_turns()]
-        for part in (*parts, self._fetch_due, self._forget_old):
-            try:
-                done |= bool(part())
-            except (EtlError, OSError) as error:
-                self._alarm(error.code if isinstance(error, EtlError) else "disk-error", error)
-        return done
+        pipeline = self._pipeline
+        parts = (
+            pipeline.finish_ended, self._discards, self._feed_turns, self._fetch_due,
+            self._forget_old,
+        )  # fmt: skip
+        done = [self._guarded(part) for part in parts]
+        return any(done)
 
-    def _feed_turns(self) -> Iterator[Callable[[], bool]]:
+    def _guarded(self, part: Callable[[], bool | None]) -> bool:
+        try:
+            return bool(part())
+        except (EtlError, OSError, sqlite3.Error) as error:
+            self._alarm(error.code if isinstance(error, EtlError) else "disk-error", error)
+            return False
+
+    def _feed_turns(self) -> bool:
+        """A turn for every feed; what fails in one keeps no other one back."""
+        done = False
         under_way = self._world.journal.batches.under_way()
         for feed in sorted({batch.feed or "" for batch in under_way}):
-            yield partial(self._feed_turn, [b for b in under_way if (b.feed or "") == feed])
+            done |= self._guarded(partial(self._feed_turn, feed))
+        return done
 
-    def _feed_turn(self, batches: list[Batch]) -> bool:
+    def _feed_turn(self, feed: str) -> bool:
         """Advance what may go on: a dirty list first, then the newest drop, then older ones.
 
         An older drop has its turn only when every newer one waits for a release or has ended; over
         a list that a newer one left dirty it has none.
         """
         done, dirty = False, ""
-        order = sorted(batches, key=lambda b: (b.place is Place.REFILLING, b.order), reverse=True)
+        batches = [b for b in self._world.journal.batches.under_way() if (b.feed or "") == feed]
+        order = sorted(
+            batches, key=lambda b: (b.place is Place.REFILLING, b.order, b.id), reverse=True
+        )
         for each in order:
             batch = self._world.journal.batches.get(each.id)
             if batch.place in ENDS:
@@ -266,7 +281,7 @@ class Daemon:
         every = timedelta(minutes=world.config.settings.suppression.fetch_every_minutes)
         for client in world.campaigns:
             last = self._fetched.get(client)
-            if last is None or world.clock.wall() - last >= every:
+            if last is None or not timedelta(0) <= world.clock.wall() - last < every:
                 self._fetched[client] = world.clock.wall()
                 refresh(world, client)
                 hand_over_now(world, client)
@@ -274,7 +289,8 @@ class Daemon:
     def _forget_old(self) -> None:
         """Once an hour, remove archived drops and cases whose time is over."""
         now, settings = self._world.clock.wall(), self._world.config.settings
-        if self._forgotten is not None and now - self._forgotten < timedelta(hours=1):
+        last = self._forgotten
+        if last is not None and timedelta(0) <= now - last < timedelta(hours=1):
             return
         self._forgotten = now
         forget_drops(self._world.archive, now - timedelta(days=settings.archive.days))

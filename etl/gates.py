@@ -20,7 +20,7 @@ def guard_freshness(world: World, feed: Feed, away: EtlError | None = None) -> N
     fresh = world.store.freshness(feed.client)
     counted = world.journal.requests.entries_counted(feed.client)
     if fresh.entries < counted:
-        raise GuardTripped("suppression-shrunk", before=counted, now=fresh.entries)
+        raise GuardTripped("store-shrunk", before=counted, now=fresh.entries)
     try:
         freshness_guard(
             fresh.completed_at,
@@ -60,5 +60,5 @@ def elders(world: World, batch: Batch, places: set[Place]) -> list[Batch]:
         if other.feed == batch.feed
         and other.id != batch.id
         and other.place in places
-        and other.order <= batch.order
+        and (other.order, other.id) < (batch.order, batch.id)
     ]

@@ -21,6 +21,11 @@ CONFIGURATION, FAR_SIDE = ConfigError.exit_code, FarSideUnavailable.exit_code
 def local_problems(config: Config) -> list[Problem]:
     """What is wrong with folders, keys, certificates, journal and store."""
     problems = app.check_folders(config.settings) + app.check_far_access(config)
+    for name in config.settings.client:
+        try:
+            app.campaign_session(config, name, app.unstopped_clock()).close()
+        except ConfigError as error:
+            problems += error.problems
     try:
         journal = app.open_journal(config)
     except ConfigError:

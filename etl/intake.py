@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from etl.batch import new_id
 from etl.durable import make_folder
-from etl.extract.inbox import Inbox, Unfit
+from etl.extract.inbox import Inbox, InboxLost, Unfit
 from etl.extract.settle import Patience, Settling, Sighting, settle
 from etl.journal.batches import ClaimedDrop
 from etl.log import Event, log
@@ -18,7 +18,7 @@ from etl.settings import Feed
 from etl.staging import ORIGINAL
 from etl.world import World
 
-_OF_CLAIMS = frozenset({"not-a-file", "not-readable", "disk-error", "no-room"})
+_OF_CLAIMS = frozenset({"not-a-file", "not-readable", "not-movable", "disk-error", "no-room"})
 """Codes that are not seen by looking into the inbox: told once while this process lives."""
 
 
@@ -34,6 +34,8 @@ class Intake:
         self._claims: dict[str, Settling] = {}
         self._told: set[Unfit] = set()
         self._foreign: frozenset[str] = frozenset()
+        self.stuck = False
+        """Whether the last scan saw a drop that cannot be taken."""
 
     def scan(self) -> int:
         """Look once; returns how many files wait to settle or to be copied.
@@ -48,6 +50,7 @@ class Intake:
         now = self._world.clock.monotonic()
         self._observed, settled = settle(self._observed, drops, now, self._patience, marked)
         stuck = {name for name in settled if not self._claim(name)}
+        self.stuck = bool(stuck)
         waiting = self._copy_claims()
         self._tell_foreign()
         return waiting + sum(marked.get(n, True) for n in self._observed if n not in stuck)
@@ -92,8 +95,15 @@ class Intake:
         del self._observed[name]
         batch_id = new_id(self._world.clock.wall())
         log(Event.SETTLED, name=name, size_bytes=settling.sighting.size_bytes)
-        if not self._inbox.claim(name, batch_id):
-            return True
+        try:
+            if not self._inbox.claim(name, batch_id):
+                return True
+        except InboxLost:
+            raise
+        except OSError as error:
+            self._tell(Unfit(ascii(name), "not-movable"), error=error)
+            self._observed[name] = settling
+            return False
         # The rename changed ctime: what was seen in the inbox counts as seen in the claim.
         now = self._inbox.sight(batch_id, name)
         if now is not None and _unchanged(now, settling.sighting):
@@ -115,9 +125,11 @@ class Intake:
             try:
                 drop = self._copy_claim(batch_id, name)
             except PermissionError:
+                self.stuck = True
                 self._tell(Unfit(ascii(name), "not-readable"))
             except OSError as error:
                 # One drop that cannot be copied keeps no other one back.
+                self.stuck = True
                 self._tell(Unfit(batch_id, "disk-error"), error=error)
             else:
                 if isinstance(drop, ClaimedDrop):
@@ -129,11 +141,11 @@ class Intake:
 
     def _copy_claim(self, batch_id: str, name: str | None) -> ClaimedDrop | bool:
         """Copy a claim that is new and has settled; else tell whether it has yet to."""
-        if self._world.journal.batches.find(batch_id) is not None:
-            self._claims.pop(batch_id, None)
-            return False
         if name is None:
             self._inbox.drop_claim(batch_id, None)
+            return False
+        if self._world.journal.batches.find(batch_id) is not None:
+            self._claims.pop(batch_id, None)
             return False
         now = self._inbox.sight(batch_id, name)
         if now is None:

@@ -4,6 +4,7 @@ Every step either moves the batch on, ends it, or holds it where it is. Nothing 
 its full replacement is durable, guarded and freshly suppressed.
 """
 
+import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,9 +34,10 @@ from etl.telling import tell, tell_end
 from etl.transform.check import Refusal
 from etl.world import World
 
+FINISH_AGAIN_SECONDS = 60.0
 MOST_DEATHS = 3
 """A batch in whose step the process died this often is quarantined before its upload, else held."""
-WAITS_FOR_PEOPLE = RELEASABLE | {"no-rows", "staged-old"}
+WAITS_FOR_PEOPLE = RELEASABLE | {"no-rows", "staged-old", "list-short"}
 """Holds that do not end by themselves."""
 SOON_TRIES = 3
 """A held batch is tried again soon this often, then at longer intervals."""
@@ -47,7 +49,8 @@ class Pipeline:
     def __init__(self, world: World) -> None:
         self._world = world
         self._batches = world.journal.batches
-        self._unfinished: set[str] = set()
+        self._untold: set[str] = set()
+        self._finish_after = -math.inf
 
     def advance(self, batch: Batch) -> Batch:
         """Take a batch as far as it goes now; it has ended or is held when this returns."""
@@ -90,10 +93,12 @@ class Pipeline:
         world, feed = self._world, self._feed(batch)
         upload = None
         if feed.sftp is not None:
-            drop = world.drops[feed.sftp]
-            upload = Upload(batch, feed.sftp, drop, world.journal, world.clock)
-        if upload is None or not upload.in_doubt:
-            self._check(batch, feed)
+            account, drop = world.accounts[feed.sftp], world.drops[feed.sftp]
+            upload = Upload(batch, account, drop, world.journal, world.clock)
+            if upload.happened():
+                return upload.done()
+        self._check(batch, feed)
+        self._remove_partial_upload(batch)
         hand_over_now(world, feed.client)
         self._supersede_elders(batch, {Place.CLAIMED, Place.UPLOADED})
         if upload is None:
@@ -181,15 +186,15 @@ class Pipeline:
         minutes = far.again_minutes if soon else far.later_minutes
         now = self._world.clock.wall()
         next_try = None if error.code in WAITS_FOR_PEOPLE else now + timedelta(minutes=minutes)
+        if error.code in self._world.journal.requests.allowed(batch):
+            next_try = now  # released while it was looked at
         held = self._batches.hold(batch, error.code, now, next_try, error.facts)
         event = Event.GUARD if isinstance(error, GuardTripped) else Event.HELD
         log(event, batch=batch.id, place=batch.place, code=error.code, sentence=error.sentence)
         if batch.place is Place.REFILLING:
             log(Event.ALARM, batch=batch.id, code=error.code, dirty_list=True)
-        try:
-            tell(self._world, held)
-        except (OSError, EtlError) as trouble:
-            log(Event.ALARM, batch=batch.id, code="disk-error", error=trouble)
+        if not self._told(held):
+            self._untold.add(held.id)
         return held
 
     def discard(self, batch: Batch, user: str, why: str) -> Batch:
@@ -204,31 +209,50 @@ class Pipeline:
         return done
 
     def finish_ended(self) -> None:
-        """Finish every batch whose end is journalled but was not carried through."""
-        for batch_id, name in list(self._world.inbox.claims()):
-            batch = self._batches.find(batch_id)
-            if batch is None or batch.place not in ENDS:
-                continue
-            if name is None:
-                self._world.inbox.drop_claim(batch_id, None)
-            elif name == batch.name:
-                self._finish(batch)
+        """Finish every batch whose end is journalled but not carried through; tell what was not."""
+        now = self._world.clock.monotonic()
+        if now < self._finish_after:
+            return
+        for batch in self._batches.unfinished():
+            self._finish(batch)
+        for batch_id in list(self._untold):
+            batch = self._batches.get(batch_id)
+            if batch.held is None or self._told(batch):
+                self._untold.discard(batch_id)
+
+    def tell_held(self) -> None:
+        """At start: every held batch has its receipt, even when the folder was away at the time."""
+        for batch in self._batches.under_way():
+            if batch.held is not None and not self._told(batch):
+                self._untold.add(batch.id)
+
+    def _told(self, batch: Batch) -> bool:
+        try:
+            tell(self._world, batch)
+        except (OSError, EtlError) as trouble:
+            log(Event.ALARM, batch=batch.id, code="disk-error", error=trouble)
+            self._finish_after = self._world.clock.monotonic() + FINISH_AGAIN_SECONDS
+            return False
+        return True
 
     def _finish(self, batch: Batch) -> None:
         """What follows from an end; a disk that fails is waited for, the end stands."""
         try:
             self._carry_out(batch)
         except (OSError, EtlError) as error:
-            if batch.id not in self._unfinished:
-                log(Event.ALARM, batch=batch.id, place=batch.place, code="disk-error", error=error)
-            self._unfinished.add(batch.id)
-        else:
-            self._unfinished.discard(batch.id)
+            code = error.code if isinstance(error, EtlError) else "disk-error"
+            log(Event.ALARM, batch=batch.id, place=batch.place, code=code, error=error)
+            self._finish_after = self._world.clock.monotonic() + FINISH_AGAIN_SECONDS
+
+    @property
+    def waits(self) -> bool:
+        """Whether an end or a receipt waits for a folder or a server."""
+        return bool(self._untold or self._batches.unfinished())
 
     def _carry_out(self, batch: Batch) -> None:
         """Bytes archived, receipt written, claim and copy gone.
 
-        May be repeated; the claimed file goes last, so a later round sees what was not finished.
+        May be repeated; the journal says last that it is finished.
         """
         world = self._world
         world.inbox.check_identity()
@@ -240,21 +264,26 @@ class Pipeline:
         tidy(world.batches, batch.id, keep_staged=batch.id in kept)
         for old in kept_too_long(world, batch):
             tidy(world.batches, old, keep_staged=False)
-        tell_end(world, batch)
         world.inbox.drop_claim(batch.id, batch.name)
+        self._batches.finished(batch, world.clock.wall())
+        tell_end(world, batch)
 
     def _remove_partial_upload(self, batch: Batch) -> None:
-        """People's rows under a temporary name are not left on a server."""
-        detail = self._batches.detail(batch)
+        """Take away what an earlier try left on a server: people's rows under a temporary name."""
+        world, detail = self._world, self._batches.detail(batch)
         if detail["uploaded_at"] is not None or detail["upload_temporary"] is None:
             return
-        drop = self._world.drops.get(detail["upload_account"])
-        try:
-            if drop is not None:
-                drop.remove(detail["upload_temporary"])
-        except EtlError as error:
-            log(Event.ALARM, batch=batch.id, code=error.code, left=detail["upload_temporary"])
-        self._world.journal.uploads.forget_upload(batch)
+        left = {"batch": batch.id, "account": detail["upload_account"],
+                "left": detail["upload_temporary"]}  # fmt: skip
+        names = [n for n, a in world.accounts.items() if a == detail["upload_account"]]
+        if not names:
+            log(Event.ALARM, code="sftp-left", **left)
+        else:
+            drop = world.drops[names[0]]
+            if detail["upload_intent_at"] and drop.stat(detail["upload_temporary"]) is None:
+                log(Event.ALARM, code="sftp-left", remote=detail["upload_name"], **left)
+            drop.remove(detail["upload_temporary"])
+        world.journal.uploads.forget_upload(batch)
 
 
 def disk_error(error: OSError) -> Mismatch:

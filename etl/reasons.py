@@ -96,6 +96,7 @@ REASONS: dict[str, Reason] = {
     "not-a-file": Reason(_I, "{name} is a {kind}, not a regular file; it is left alone", "put regular files into the inbox"),
     "not-readable": Reason(_I, "{name} cannot be read; it waits", "let this service read the file"),
     "no-room": Reason(_I, "{name} needs {needed_bytes} bytes of free disk, {free_bytes} are there; it waits", "free some disk space; goes on by itself"),
+    "not-movable": Reason(_I, "{name} cannot be claimed; it waits", "let this service move files out of the inbox"),
     "several-links": Reason(_I, "{name} has more than one link, so others may still write it; it is left alone", "copy the file into the inbox"),
     "bad-name": Reason(_I, "{name} is no file name this service takes; it is left alone", "use printable characters, at most 200 bytes"),
     "foreign-claim": Reason(_I, "files claimed by another instance lie in {folder}", "start that instance, or move its files back into the inbox by hand"),
@@ -109,6 +110,7 @@ REASONS: dict[str, Reason] = {
     # --- guards of the world (let go by themselves) --------------------------------------------
     "suppression-missing": Reason(_W, "bounces, unsubscriptions and blocklist were never fetched completely", "see `etl responses status`; goes on by itself after a complete fetch"),
     "suppression-stale": Reason(_W, "the last complete fetch is {hours} hours old, more than {limit}", "see `etl responses status`; goes on by itself after a complete fetch"),
+    "store-shrunk": Reason(_W, "the suppression store has {now} entries, the journal counted {before}", "restore the state folder as a whole from one backup: journal and store belong together"),
     "suppression-shrunk": Reason(_W, "the suppression data has shrunk from {before} to {now} entries", "look at the blocklist in Campaign; raise suppression.max_shrink for once if it is right"),
     "wrong-list": Reason(_W, "list {list_id} is called {name}, the feed pins {expected}", "correct list.id or list.name in the feed; nothing was cleared"),
     "test-list": Reason(_W, "list {list_id} is a test list", "use a regular list"),
@@ -132,6 +134,7 @@ REASONS: dict[str, Reason] = {
     "sftp-refused": Reason(_W, "the SFTP server refused {call}: {detail}", "check the folder and its rights"),
     "sftp-write-failed": Reason(_W, "the SFTP server failed while {call} was written ({detail})", "look at the disk of the server; tried again by itself"),
     "sftp-no-posix-rename": Reason(_N, "the SFTP server has no posix-rename; the plain rename was used", "none needed; the final name is unique"),
+    "sftp-left": Reason(_W, "{left} may be left on {account}, which is not in use any more", "remove the file there by hand; it holds personal data"),
     "upload-size": Reason(_W, "the remote file has {remote_bytes} bytes, {size_bytes} were written", "tried again by itself"),
     "disk-error": Reason(_W, "the local disk failed: {detail}", "look at the disk of the state folder"),
     "folder-lost": Reason(_W, "{folder} is not the folder it was at start", "mount the share again; restart the service if it does not go on by itself"),

@@ -41,7 +41,8 @@ def refill(world: World, batch: Batch) -> Batch:
     _guard_batch(world, batch, feed, plan)
     completed = world.store.freshness(feed.client).completed_at
     max_age = timedelta(hours=world.config.settings.suppression.max_age_hours)
-    if completed is None or world.clock.wall() - completed > min(JUST_FETCHED, max_age):
+    age = None if completed is None else world.clock.wall() - completed
+    if age is None or not timedelta(0) <= age <= min(JUST_FETCHED, max_age):
         refresh(world, feed.client)
     world.journal.refills.pin_id_rule(feed.client, feed.list.id, feed.recipient.id)
     outcome = Refill(

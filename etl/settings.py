@@ -266,7 +266,7 @@ class Feed(_Table):
     def _compiles(cls, text: str) -> str:
         try:
             re.compile(text)
-        except re.error:
+        except (re.error, OverflowError, RecursionError):
             raise ValueError("this is no regular expression") from None
         return text
 

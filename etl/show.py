@@ -79,7 +79,7 @@ def refusal(verb: str, each: Batch, codes: Sequence[str]) -> str | None:
     if verb == "release" and each.place not in ENDS:
         if each.held is None or each.held.code in codes:
             return None
-        what = "a guard of the world, which goes on by itself"
+        what = REASONS[each.held.code].hint
         if each.held.code in RELEASABLE:
             what = f"released with --allow {each.held.code}"
         return f"batch {each.id} is held for {each.held.code}: {what}"

@@ -35,7 +35,11 @@ class SqliteFile:
         """Make the file where there is none, private from its first byte; its WAL inherits it."""
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            os.close(os.open(self.path, flags, 0o600))
+            descriptor = os.open(self.path, flags, 0o600)
+            try:
+                os.fchmod(descriptor, 0o600)
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise Mismatch("disk-error", detail=type(error).__name__) from None
 

@@ -36,6 +36,8 @@ class World:
     clock: Clock
     drops: Mapping[str, FileDrop]
     """By the name of the sftp account."""
+    accounts: Mapping[str, str]
+    """user@host:port/folder of each sftp account."""
     campaigns: Mapping[str, Campaign]
     """By the name of the client."""
 

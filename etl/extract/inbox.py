@@ -138,8 +138,13 @@ class Inbox:
             with suppress(FileExistsError):
                 folder.mkdir(0o700)
                 fsync_folder(folder.parent)
-        with suppress(FileNotFoundError):
+        try:
             (self.folder / name).rename(place / name)
+        except FileNotFoundError:
+            pass
+        except OSError:
+            place.rmdir()
+            raise
         # Some shares answer "not found" to a rename that happened: our own place decides.
         if not _there(place / name):
             place.rmdir()

@@ -104,6 +104,15 @@ class Batches:
         )
         return [_batch(row) for row in rows]
 
+    def unfinished(self) -> list[Batch]:
+        """Batches that have ended and whose end is not carried through, oldest first."""
+        sql = "SELECT * FROM batches WHERE ended_at IS NOT NULL AND finished_at IS NULL ORDER BY id"
+        return [_batch(row) for row in self._db.connection.execute(sql)]
+
+    def finished(self, batch: Batch, at: datetime) -> None:
+        """The end is carried through: archived, told, nothing left anywhere."""
+        self._set(batch, "finished_at", stamp(at))
+
     def latest(self, count: int) -> list[Batch]:
         """The batches claimed last, newest first."""
         sql = "SELECT * FROM batches ORDER BY claimed_at DESC, id DESC LIMIT ?"

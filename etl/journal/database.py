@@ -22,7 +22,8 @@ CREATE TABLE batches (
   upload_account TEXT, upload_name TEXT, upload_temporary TEXT, upload_size INTEGER,
   upload_sha256 TEXT,
   upload_intent_at TEXT, uploaded_at TEXT,
-  case_name TEXT, list_json TEXT, end_code TEXT, end_facts TEXT, ended_at TEXT
+  case_name TEXT, list_json TEXT, end_code TEXT, end_facts TEXT, ended_at TEXT,
+  finished_at TEXT
 ) STRICT;
 CREATE INDEX batches_by_place ON batches(place, feed);
 CREATE TABLE moves (batch TEXT NOT NULL, place TEXT NOT NULL, at TEXT NOT NULL) STRICT;

@@ -62,7 +62,8 @@ class Uploads:
         """The temporary file of an upload that came to nothing is gone."""
         with self._db.write() as db:
             db.execute(
-                "UPDATE batches SET upload_account=NULL, upload_temporary=NULL WHERE id=?",
+                "UPDATE batches SET upload_account=NULL, upload_name=NULL, upload_temporary=NULL,"
+                " upload_intent_at=NULL WHERE id=?",
                 (batch.id,),
             )
 

@@ -4,6 +4,7 @@ Once the rename was intended, bytes and names are frozen: the far side is asked 
 temporary name that is gone means that the rename happened.
 """
 
+import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,44 +27,48 @@ class Upload:
 
     batch: Batch
     account: str
+    """user@host:port/folder: where files go, whatever the configuration calls it."""
     drop: FileDrop = field(repr=False)
     journal: Journal
     clock: Clock
 
-    @property
-    def in_doubt(self) -> bool:
-        """Whether the rename was intended, so that bytes and names are frozen."""
-        return self._intent() is not None
+    def happened(self) -> bool:
+        """Tell whether a rename that was intended has happened: its temporary name is gone.
 
-    def _intent(self) -> UploadIntent | None:
+        While it is still there nothing is visible yet, and the upload begins anew with rows that
+        are freshly suppressed.
+        """
         intent = self.journal.uploads.upload_intent(self.batch)
-        # On another account nothing of it can be there: it begins anew.
-        return intent if intent is not None and intent.account == self.account else None
+        return (
+            intent is not None
+            and intent.account == self.account
+            and self.drop.stat(intent.temporary) is None
+        )
+
+    def done(self) -> Batch:
+        """Say in the journal that the remote file is complete under its final name."""
+        batch = self.journal.uploads.uploaded(self.batch, self.clock.wall())
+        intent = self.journal.uploads.upload_intent(batch)
+        if intent is not None:
+            log(Event.PLACE, batch=batch.id, place=batch.place, remote=intent.name,
+                size_bytes=intent.size_bytes)  # fmt: skip
+        return batch
 
     def run(self, source: Path, sha256: str) -> Batch:
         """Bring the bytes of `source` under their final name and say so in the journal.
 
-        FarSideUnavailable, FarSideRefused, GuardTripped and Mismatch mean: held, and run again.
+        FarSideUnavailable, FarSideRefused, GuardTripped and Mismatch mean: held, and begun anew.
         """
-        intent = self._intent()
-        if intent is None:
-            intent = self._put(source, sha256)
-            self.journal.uploads.intend_upload(self.batch, intent, self.clock.wall())
-            self.drop.rename(intent.temporary, intent.name)
-        elif self.drop.stat(intent.temporary) is not None:
-            self.drop.rename(intent.temporary, intent.name)
-        done = self.journal.uploads.uploaded(self.batch, self.clock.wall())
-        log(Event.PLACE, batch=done.id, place=done.place, remote=intent.name,
-            size_bytes=intent.size_bytes)  # fmt: skip
-        return done
-
-    def _put(self, source: Path, sha256: str) -> UploadIntent:
+        # A name of its own for every try: a rename that comes late moves no half-written file.
         name = remote_name(self.batch.feed or "", self.batch)
-        temporary = f"{name}.part"
+        temporary = f"{name}.{secrets.token_hex(2)}.part"
         size = source.stat().st_size
         free = self.drop.free()
         if free is not None and free < size:
             raise GuardTripped("disk-floor", free_bytes=free, needed_bytes=size)
         self.journal.uploads.begin_upload(self.batch, self.account, temporary)
         self.drop.put(source, temporary)
-        return UploadIntent(self.account, name, temporary, size, sha256)
+        intent = UploadIntent(self.account, name, temporary, size, sha256)
+        self.journal.uploads.intend_upload(self.batch, intent, self.clock.wall())
+        self.drop.rename(temporary, name)
+        return self.done()

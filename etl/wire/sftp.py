@@ -190,10 +190,10 @@ class SftpDrop:
         self, requests: Requests, handle: bytes, file: BinaryIO, name: str, until: float
     ) -> int:
         """Write all of `file` through a sliding window and close the handle; the bytes written."""
-        block_bytes = self._write_bytes(requests)
         waiting: deque[tuple[int, int]] = deque()
         on_the_way = offset = 0
         try:
+            block_bytes = self._write_bytes(requests)
             while data := file.read(block_bytes):
                 while waiting and on_the_way + len(data) > WINDOW_BYTES:
                     on_the_way -= self._settle(requests, waiting, until)

@@ -97,6 +97,7 @@ class House:
             quarantine=KnownFolder.at(self.root / "quarantine"),
             clock=self.clock,
             drops={"main": self.drop_twin, "other": self.other_drop},
+            accounts={name: f"u@{name}:22/." for name in ("main", "other")},
             campaigns={"main": Campaign(self.lists, self.responses)},
         )
         return self.world

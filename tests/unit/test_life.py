@@ -2,13 +2,17 @@
 
 import io
 import json
+import shutil
 import sqlite3
 import threading
+from dataclasses import replace
 
 import pytest
 
+from etl.batch import Place
 from etl.daemon import Daemon
 from etl.errors import FarSideRefused, FarSideUnavailable
+from etl.extract.inbox import Inbox
 from etl.log import configure
 from etl.ports import Stream
 from tests.servers.service import as_csv, people, person
@@ -332,7 +336,7 @@ def test_a_lost_suppression_store_holds_everything(house):
     house.responses.events.clear()
     house.drop("a_2.csv", people(10))
     house.run()
-    assert house.receipts()["a_2.csv"]["held"]["code"] == "suppression-shrunk"
+    assert house.receipts()["a_2.csv"]["held"]["code"] == "store-shrunk"
     assert house.count("clear") == 1
 
 
@@ -546,3 +550,86 @@ def test_a_journal_that_cannot_be_written_ends_nothing(house):
         house.clock.advance(2000)
     assert house.receipts()["a_1.csv"]["fate"] == "archived"
     assert house.ids() == ids(people(10))
+
+
+def test_a_stale_upload_is_not_renamed_into_sight(house):
+    """While the temporary file is still there the upload begins anew, freshly suppressed."""
+    house.drop("a_1.csv", people(10))
+    house.drop_twin.fail_next("rename", FarSideRefused("sftp-refused", call="rename", detail="no"))
+    house.run()
+    assert house.receipts()["a_1.csv"]["fate"] == "held"
+    house.lists.unsubscribed.add("p5@example.org")
+    house.clock.advance(600)
+    house.run()
+    assert house.receipts()["a_1.csv"]["fate"] == "archived"
+    ((name, content),) = house.drop_twin.files.items()
+    assert not name.endswith(".part")
+    assert b"p5@example.org" not in content
+
+
+def test_a_receipt_of_a_hold_comes_when_its_folder_is_back(house):
+    """A hold that waits for people is told later, though nothing else happens to the batch."""
+    house.drop("a_1.csv", people(10))
+    house.run()
+    daemon = Daemon(house.open(), threading.Event(), threading.Event())
+    daemon._begin()
+    house.drop("a_2.csv", people(3))
+    (house.root / "receipts").rename(house.root / "away")
+    for _ in range(4):
+        daemon._scan()
+        daemon._turn()
+        house.clock.advance(2)
+    (house.root / "away").rename(house.root / "receipts")
+    assert "a_2.csv" not in house.receipts()
+    house.clock.advance(61)
+    daemon._turn()
+    assert house.receipts()["a_2.csv"]["held"]["code"] == "shrunk"
+
+
+def test_the_same_name_and_time_again_is_newer(house):
+    """Of two drops that nothing else tells apart the one claimed last runs."""
+    house.drop("a_1.csv", people(10), mtime=1_700_000_000)
+    house.responses.fail_next("now", DOWN, times=9)
+    house.run()
+    house.drop("a_1.csv", people(12), mtime=1_700_000_000)
+    house.responses.schedule.planned.clear()
+    house.clock.advance(600)
+    house.run()
+    assert len(house.ids()) == 12
+
+
+def test_an_end_is_carried_through_without_its_claim(house):
+    """A death after the end is journalled is made good even when somebody tidied the claims."""
+    house.drop("a_1.csv", people(10))
+    world = house.open()
+    daemon = Daemon(world, threading.Event(), threading.Event())
+    for _ in range(3):
+        daemon._scan()
+        house.clock.advance(2)
+    (batch,) = world.journal.batches.under_way()
+    world.journal.batches.move(batch, Place.DISCARDED, house.clock.wall(), "discarded")
+    house.close()
+    shutil.rmtree(house.root / "inbox" / ".claimed")
+    house.run()
+    assert house.receipts()["a_1.csv"]["fate"] == "discarded"
+    assert rest(house) == []
+
+
+def test_once_says_when_something_was_left(house):
+    """A drop that could not be taken is no success, and keeps no other one back."""
+    house.drop("a_1.csv", people(10))
+    house.drop("a_2.csv", people(10))
+    claim = Inbox.claim
+
+    class Sticky(Inbox):
+        def claim(self, name, batch_id):
+            if name == "a_2.csv":
+                raise PermissionError(1, "sticky")
+            return claim(self, name, batch_id)
+
+    world = house.open()
+    sticky = Sticky(house.root / "inbox", "one")
+    daemon = Daemon(replace(world, inbox=sticky), threading.Event(), threading.Event())
+    assert daemon.once() == 1
+    assert house.receipts()["a_1.csv"]["fate"] == "archived"
+    assert (house.root / "inbox" / "a_2.csv").exists()
