@@ -34,7 +34,7 @@ from etl.telling import tell, tell_end
 from etl.transform.check import Refusal
 from etl.world import World
 
-FINISH_AGAIN_SECONDS = 60.0
+FINISH_AGAIN_SECONDS = 15.0
 MOST_DEATHS = 3
 """A batch in whose step the process died this often is quarantined before its upload, else held."""
 WAITS_FOR_PEOPLE = RELEASABLE | {"no-rows", "staged-old", "list-short"}
@@ -97,8 +97,9 @@ class Pipeline:
             upload = Upload(batch, account, drop, world.journal, world.clock)
             if upload.happened():
                 return upload.done()
-        self._check(batch, feed)
+        # Before the check, which may hold the batch for days.
         self._remove_partial_upload(batch)
+        self._check(batch, feed)
         hand_over_now(world, feed.client)
         self._supersede_elders(batch, {Place.CLAIMED, Place.UPLOADED})
         if upload is None:

@@ -15,7 +15,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -487,7 +487,7 @@ class History(RuleBasedStateMachine):
         if lets_go:
             self.mortal(lambda: self.alive()._let_go_at_start())
 
-    @rule(seconds=st.sampled_from([60, 400, 400, 2000, 2000, 90_000, 3 * 86_400]), then=THEN)
+    @rule(seconds=st.sampled_from([60, 400, 400, 2000, 2000, 90_000, 8 * 86_400]), then=THEN)
     def time_passes(self, seconds, then):
         """Minutes or days go by."""
         self.clock.advance(seconds)
@@ -501,17 +501,24 @@ class History(RuleBasedStateMachine):
 
     # --- rules: faults ---------------------------------------------------------------------------
 
-    def _dies_at(self, port: str, verb: str | None, skip: int, *, after: bool) -> None:
+    def _dies_at(
+        self, port: str, verb: str | None, skip: int, times: int = 1, *, after: bool
+    ) -> None:
         def die() -> None:
             raise Death
 
-        self.traps.append(Trap(port, verb, skip, 1, after, die))
+        self.traps.append(Trap(port, verb, skip, times, after, die))
 
-    @rule(at=st.sampled_from(PORT_VERBS), skip=st.integers(0, 4), after=st.booleans(), then=THEN)
-    def dies(self, at, skip, after, then):
-        """The process dies at some call of a far side to come."""
-        self._dies_at(*at, skip, after=after)
+    @rule(
+        at=st.sampled_from(PORT_VERBS), skip=st.integers(0, 4), times=st.sampled_from([1, 1, 3]),
+        after=st.booleans(), then=THEN,
+    )  # fmt: skip
+    def dies(self, at, skip, times, after, then):
+        """The process dies at some call of a far side to come, perhaps after a start again."""
+        self._dies_at(*at, skip, times, after=after)
         self._then(then)
+        for _ in range(times - 1):
+            self._then("go")
 
     @rule(skips=st.lists(st.integers(0, 60), min_size=1, max_size=4), first=st.integers(0, 12))
     def dies_nearly_anywhere(self, skips, first):
@@ -538,11 +545,12 @@ class History(RuleBasedStateMachine):
         self._then(then)
 
     @rule(
-        verb=st.sampled_from(VERBS["lists"]), skip=st.integers(0, 5), after=st.booleans(),
+        verb=st.sampled_from(VERBS["lists"]), skip=st.integers(0, 5),
+        times=st.sampled_from([1, 1, 4]), after=st.booleans(),
         what=st.sampled_from(["no", "no", "no", "block", "scan", "scan", "wipe", "write", "drop"]),
         number=NUMBERS, list_id=st.sampled_from([100, 101]), then=THEN,
     )  # fmt: skip
-    def meanwhile(self, verb, skip, after, what, number, list_id, then):
+    def meanwhile(self, verb, skip, times, after, what, number, list_id, then):
         """Somebody does something in the middle of a call to come."""
 
         def scan() -> None:
@@ -565,7 +573,7 @@ class History(RuleBasedStateMachine):
             "scan": scan,
             "drop": drop,
         }
-        self.traps.append(Trap("lists", verb, skip, 1, after, acts[what]))
+        self.traps.append(Trap("lists", verb, skip, times, after, acts[what]))
         self._then(then)
 
     # --- rules: people and operators -------------------------------------------------------------
@@ -621,15 +629,16 @@ class History(RuleBasedStateMachine):
         self._say_no(number, told=told)
         self._then(then)
 
-    @rule(number=NUMBERS, told=st.booleans(), then=THEN)
-    def bounces(self, number, told, then):
-        """An address is beyond the bounce limit."""
-        self.reasons.add(number)
-        self.twin.bounced.add(f"p{number}@example.org")
-        if told:
-            self.before_responses_now()
-            self.responses.happen(Stream.OUT_BOUNCES, f"p{number}@example.org")
-            self.clock.advance(1)
+    @rule(number=NUMBERS, many=st.sampled_from([1, 1, 4]), told=st.booleans(), then=THEN)
+    def bounces(self, number, many, told, then):
+        """One address is beyond the bounce limit, or so many that a list gets short."""
+        for each in range(number, min(number + many, POOL + 1)):
+            self.reasons.add(each)
+            self.twin.bounced.add(f"p{each}@example.org")
+            if told:
+                self.before_responses_now()
+                self.responses.happen(Stream.OUT_BOUNCES, f"p{each}@example.org")
+        self.clock.advance(1)
         self._then(then)
 
     @rule(entry=ENTRIES, then=THEN)
@@ -743,6 +752,8 @@ class History(RuleBasedStateMachine):
             return
         self.places[row["id"]] = row["place"]
         assert self.receipts()[row["id"]]["fate"] == row["place"].lower()
+        if datetime.fromisoformat(row["claimed_at"]) < self.clock.now - timedelta(days=29):
+            return  # what is kept is kept so long from the claim
         content = self.drops[row["sha256"]].content
         root = self.root / ("quarantine" if row["place"] == "QUARANTINED" else "state/archive")
         kept = [p for p in root.rglob("*") if row["id"] in str(p) and p.is_file()]
@@ -892,11 +903,18 @@ def test_a_death_at_any_look_at_the_clock():
     assert 40 < skip < 499
 
 
+def rename_and_refuse(history: History) -> None:
+    """The list is called otherwise by the time the refill can go on."""
+    history.twin.lists[100].name = "Renamed"
+    refuse("lists")
+
+
 HARM = {
     "away": lambda h: fail("lists", in_doubt=False),
     "doubt": lambda h: fail("lists", in_doubt=True),
     "lost": lambda h: fail("lists", in_doubt=True),
     "refused": lambda h: refuse("lists"),
+    "refused-then-renamed": rename_and_refuse,
     "wipe": lambda h: h._others_write(100, 0, wipe=True, late=False),
     "write-a-stranger": lambda h: h._others_write(100, 0, wipe=False, late=False),
     "write-the-first": lambda h: h._others_write(100, 3, wipe=False, late=False),
@@ -917,6 +935,8 @@ def test_harm_at_any_call_of_the_list(harm):
             trap = Trap("lists", None, skip, 1, harm == "lost", act)
             history.traps.append(trap)
             history._ordinary_drop("a", 12)
+            history.go()
+            history.clock.advance(400)
             history.go()
         finally:
             history.teardown()
