@@ -16,13 +16,12 @@ from etl.batch import ENDS, Batch, Place
 from etl.errors import EtlError, FarSideUnavailable
 from etl.extract.watch import Watch
 from etl.freshness import hand_over_now, refresh
-from etl.guards import RELEASABLE
 from etl.intake import Intake
 from etl.journal.batches import stamp
 from etl.journal.requests import Request
 from etl.load.archive import forget_cases, forget_drops
 from etl.log import Event, log
-from etl.pipeline import Pipeline
+from etl.pipeline import WAITS_FOR_PEOPLE, Pipeline
 from etl.ports import Stopped
 from etl.telling import is_trouble
 from etl.world import World
@@ -243,7 +242,7 @@ class Daemon:
                 self._advanced.add(batch.id)
                 batch = self._pipeline.advance(batch)
                 done = True
-            waits_for_people = batch.held is not None and batch.held.code in RELEASABLE
+            waits_for_people = batch.held is not None and batch.held.code in WAITS_FOR_PEOPLE
             if batch.place is Place.REFILLING:
                 dirty = batch.order
             elif batch.held is not None and not waits_for_people:
