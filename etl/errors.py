@@ -71,7 +71,7 @@ class RejectedDrop(EtlError):  # noqa: N818 - a fate, not a fault of ours
     exit_code: ClassVar[int] = 1
 
 
-class FarSideUnavailable(EtlError):  # noqa: N818
+class FarSideUnavailable(EtlError):  # noqa: N818 - named for a state of the world
     """A far side did not answer; try again later.
 
     `in_doubt` tells whether the call may have had its effect all the same: a request was sent and
@@ -86,25 +86,25 @@ class FarSideUnavailable(EtlError):  # noqa: N818
         self.in_doubt = in_doubt
 
 
-class FarSideRefused(EtlError):  # noqa: N818
+class FarSideRefused(EtlError):  # noqa: N818 - named for an answer
     """A far side answered no: login, permission, host key, certificate, a fault for a call."""
 
     exit_code: ClassVar[int] = 69
 
 
-class GuardTripped(EtlError):  # noqa: N818
+class GuardTripped(EtlError):  # noqa: N818 - named for a guard at work
     """A guard refused a step before it could do harm; the batch is held."""
 
     exit_code: ClassVar[int] = 1
 
 
-class Mismatch(EtlError):  # noqa: N818
+class Mismatch(EtlError):  # noqa: N818 - named for a finding
     """What was written is not what is there: a size or a count differs."""
 
     exit_code: ClassVar[int] = 1
 
 
-class AlreadyRunning(EtlError):  # noqa: N818
+class AlreadyRunning(EtlError):  # noqa: N818 - named for a state of the world
     """Another instance holds the lock of the state directory (exit 75)."""
 
     exit_code: ClassVar[int] = 75
