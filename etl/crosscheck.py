@@ -63,6 +63,7 @@ def shared_lists(table: Mapping[str, Any]) -> Iterator[Problem]:
     lists: dict[tuple[str, str], list[str]] = {}
     for feed in feeds if isinstance(feeds, list) else ():
         try:
+            # The table may be anything here; what does not fit is caught below.
             client = clients[feed["client"]]["mandator"]  # type: ignore[index]
             lists.setdefault((str(client), str(feed["list"]["id"])), []).append(str(feed["name"]))
         except (KeyError, TypeError, IndexError):

@@ -47,6 +47,7 @@ def far_problems(config: Config) -> Iterator[tuple[Problem, int]]:
     """What the far sides say, each with the exit code it is worth."""
     clock = app.unstopped_clock()
     for name, drop in app.drops(config, clock, tries=1).items():
+        # The default binds the loop variable; mypy cannot infer a lambda that has one.
         yield from _asked(f"sftp.{name}", lambda drop=drop: drop.stat(".etl-check"))  # type: ignore[misc]
         drop.close()
     for name, campaign in app.campaigns(config, clock, tries=1).items():
@@ -66,6 +67,7 @@ def _client_problems(where: str, campaign: Campaign, clock: Clock) -> Iterator[t
     now = int(clock.wall().timestamp() * 1000)
     for stream in Stream:
         window = Window(now - 1000, now)
+        # As above.
         yield from _asked(where, lambda s=stream, w=window: responses.page(s, w, 0))  # type: ignore[misc]
     yield from _asked(where, responses.blocklist)
     yield from _asked(where, lambda: lists.suppressed([NOBODY], [NOBODY]))

@@ -72,6 +72,7 @@ class OpenFile(paramiko.SFTPHandle):
         except OSError as error:
             return _status(error)
 
+    # paramiko documents bytes here; its stubs allow any buffer, which is more than ever comes.
     def write(self, offset: int, data: bytes) -> int:  # type: ignore[override]
         """Bytes at an offset, or what the switches say instead."""
         shared = self._folder.shared
