@@ -261,9 +261,9 @@ def unstopped_clock() -> Clock:
     return SystemClock(threading.Event())
 
 
-def open_journal(config: Config) -> Journal:
+def open_journal(config: Config, *, read_only: bool = False) -> Journal:
     """The journal as it is, for commands beside a running daemon; they read, or write a request."""
-    return Journal(_from_a_run(config, JOURNAL))
+    return Journal(_from_a_run(config, JOURNAL), read_only=read_only)
 
 
 def open_suppressions(config: Config) -> SuppressionStore:

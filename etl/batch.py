@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -72,15 +73,17 @@ class Batch:
     """Orders drops of one feed: date group of the pattern, else mtime, then name."""
     claimed_at: datetime
     held: Held | None = None
+    rollback_of: str | None = None
+    """The batch whose rows go back into the list; such a batch has no file of its own."""
 
 
 _ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 ID_CHARACTERS = len("20261124T091500Z-1a2b3c")
 
 
-def new_id(now: datetime) -> str:
+def new_id(now: datetime, token: Callable[[int], str] = secrets.token_hex) -> str:
     """A batch id that sorts by time: 20261124T091500Z-1a2b3c."""
-    return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    return f"{now:%Y%m%dT%H%M%SZ}-{token(3)}"
 
 
 def is_id(text: str) -> bool:

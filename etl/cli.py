@@ -4,8 +4,9 @@
 75 another instance holds the state directory, 78 configuration.
 """
 
-import getpass
+import contextlib
 import json
+import sqlite3
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,13 +16,17 @@ import typer
 from rich.console import Console
 
 from etl import __version__, app, show
+from etl.asking import ask
+from etl.batch import new_id
 from etl.config import NO_SECRETS, Config, load
 from etl.demo import run_demo
-from etl.errors import ConfigError, EtlError, Problem
+from etl.errors import ConfigError, EtlError, Problem, disk_error
+from etl.forecast import Memory, forecast
 from etl.guards import RELEASABLE
 from etl.inspection import far_problems, local_problems
 from etl.load.quarantine import list_cases, read_report
 from etl.log import Event, configure, install_hooks, log
+from etl.rollback import VERB
 from etl.trial import NoFeed, try_file
 
 cli = typer.Typer(
@@ -32,15 +37,26 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 quarantine = typer.Typer(help="Cases that wait for ops.", no_args_is_help=True)
+refill = typer.Typer(help="What a refill would change, and the way back.", no_args_is_help=True)
 responses = typer.Typer(help="Bounces, unsubscriptions and blocklist.", no_args_is_help=True)
 cli.add_typer(quarantine, name="quarantine")
+cli.add_typer(refill, name="refill")
 cli.add_typer(responses, name="responses")
 
 ConfigPath = Annotated[
     Path, typer.Option("--config", "-c", envvar="ETL_CONFIG", help="The configuration file.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
-Why = Annotated[str, typer.Option("--why", help="The reason, kept in the journal.")]
+
+
+def _said(why: str) -> str:
+    if not why.strip():
+        raise typer.BadParameter("say why; it is kept in the journal")
+    return why
+
+
+Why = Annotated[str, typer.Option("--why", callback=_said, help="The reason, kept in the journal.")]
+Allow = Annotated[list[str], typer.Option("--allow", help="|".join(sorted(RELEASABLE)))]
 DEFAULT = Path("/etc/etl/etl.toml")
 OUT = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
@@ -127,18 +143,17 @@ def status(config: ConfigPath = DEFAULT, as_json: AsJson = False) -> None:
 
 
 @cli.command()
-def release(
-    batch: str,
-    allow: Annotated[list[str], typer.Option("--allow", help="|".join(sorted(RELEASABLE)))],
-    why: Why,
-    config: ConfigPath = DEFAULT,
-) -> None:
+def release(batch: str, allow: Allow, why: Why, config: ConfigPath = DEFAULT) -> None:
     """Let a batch pass row guards, this once; guards of the world cannot be released."""
+    _ask("release", batch, _releasable(allow), why, config)
+
+
+def _releasable(allow: list[str]) -> list[str]:
     codes = sorted({code for text in allow for code in text.split(",")})
     wrong = [code for code in codes if code not in RELEASABLE]
     if wrong:
         raise typer.BadParameter(f"{', '.join(wrong)} cannot be released")
-    _ask("release", batch, codes, why, config)
+    return codes
 
 
 @cli.command()
@@ -149,8 +164,6 @@ def discard(batch: str, why: Why, config: ConfigPath = DEFAULT) -> None:
 
 def _ask(verb: str, batch: str | None, codes: list[str], why: str, config: Path) -> None:
     """Write a request; the daemon takes it at its next scan, or `etl once` when it runs."""
-    if not why.strip():
-        raise typer.BadParameter("say why; it is kept in the journal")
     journal = app.open_journal(_loaded(config, secrets=NO_SECRETS))
     try:
         if batch is not None:
@@ -160,22 +173,9 @@ def _ask(verb: str, batch: str | None, codes: list[str], why: str, config: Path)
             refusal = show.refusal(verb, found, codes)
             if refusal:
                 raise typer.BadParameter(refusal)
-        now = datetime.now(UTC)
-        number = journal.requests.ask(verb, batch, codes, why, _user(), now)
-        heard = show.is_heard(journal, now)
+        OUT.print(ask(journal, verb, batch, codes, why))
     finally:
         journal.close()
-    taken = (
-        "the daemon takes it at its next scan" if heard else "no daemon runs: `etl once` takes it"
-    )
-    OUT.print(f"request {number} is written; {taken}")
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"
 
 
 @quarantine.command("list")
@@ -194,6 +194,52 @@ def quarantine_show(case: str, config: ConfigPath = DEFAULT, as_json: AsJson = F
         raise typer.BadParameter(f"{len(found)} cases begin with {case}")
     report = read_report(root / found[0] / "report.json")
     _answer({**report, "folder": str(root / found[0])}, as_json=as_json)
+
+
+@refill.command("plan")
+def refill_plan(
+    feed: str,
+    file: Annotated[Path | None, typer.Argument()] = None,
+    config: ConfigPath = DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what this file would change in the feed's list, or without one what a rollback would."""
+    found = _forecast(_loaded(config, secrets="suppression."), feed, file)
+    _answer(found, as_json=as_json)
+    raise typer.Exit(1 if found["refusal"] or found["guards"] else 0)
+
+
+@refill.command("rollback")
+def refill_rollback(
+    feed: str, why: Why, allow: Allow = [], config: ConfigPath = DEFAULT  # noqa: B006 - typer's way
+) -> None:  # fmt: skip
+    """Put back what the feed's list held before, without who must not be mailed by now."""
+    codes, loaded = _releasable(allow), _loaded(config, secrets="suppression.")
+    plan = _forecast(loaded, feed, None)
+    speaks_against = show.against_rollback(plan, codes)
+    if speaks_against:
+        _answer({"nothing_was_done": speaks_against}, as_json=False)
+        raise typer.Exit(1)
+    batch = new_id(datetime.now(UTC))
+    with contextlib.closing(app.open_journal(loaded)) as journal:
+        OUT.print(ask(journal, VERB, batch, codes, why, feed, plan["rollback_of"]))
+    OUT.print(f"batch {batch} puts the rows of {plan['rollback_of']} back: see `etl status`")
+
+
+def _forecast(config: Config, name: str, file: Path | None) -> dict[str, Any]:
+    feed = config.find_feed(name)
+    if feed is None:
+        raise typer.BadParameter(f"there is no feed {name}")
+    journal = app.open_journal(config, read_only=True)
+    try:
+        with contextlib.closing(app.open_suppressions(config)) as store:
+            return forecast(Memory(config, journal, store, datetime.now(UTC)), feed, file)
+    except OSError as error:
+        if file is None:
+            raise
+        raise typer.BadParameter(f"{file}: {error.strerror}") from None
+    finally:
+        journal.close()
 
 
 @responses.command("fetch")
@@ -238,6 +284,11 @@ def main() -> None:
     except EtlError as error:
         print(f"{error}\n{error.hint}", file=sys.stderr)  # noqa: T201 - words for people
         raise SystemExit(error.exit_code) from None
+    except (OSError, sqlite3.Error) as error:
+        # Nobody could go on without this disk; no bug, whatever the state of the disk.
+        trouble = disk_error(error)
+        print(f"{trouble}\n{trouble.hint}", file=sys.stderr)  # noqa: T201 - words for people
+        raise SystemExit(trouble.exit_code) from None
     except Exception as error:  # noqa: BLE001 - typer puts its own hook in place of ours, with words
         log(Event.BUG, error=error)
         raise SystemExit(EtlError.exit_code) from None

@@ -23,9 +23,12 @@ from etl.load.archive import forget_cases, forget_drops
 from etl.log import Event, log
 from etl.pipeline import WAITS_FOR_PEOPLE, Pipeline
 from etl.ports import Stopped
+from etl.rollback import take_rollbacks
 from etl.telling import is_trouble
 from etl.world import World
 
+RANK = {Place.REFILLED: 2, Place.REFILLING: 1}
+"""Who comes first whatever is newer."""
 ALARM_AGAIN_SECONDS = 600.0
 """Trouble that stays is told again after this long."""
 
@@ -122,7 +125,8 @@ class Daemon:
         for batch in batches.under_way():
             held = batch.held
             timed = held is not None and held.next_try is not None
-            if held and (timed or held.code == "staged-old") and held.code != "crashed-refilling":
+            crashed = held is not None and held.code.startswith("crashed-")
+            if held and (timed or held.code == "staged-old") and not crashed:
                 batches.let_go(batch)
 
     # --- scan --------------------------------------------------------------------------------
@@ -198,8 +202,8 @@ class Daemon:
         """
         pipeline = self._pipeline
         parts = (
-            pipeline.finish_ended, self._discards, self._feed_turns, self._fetch_due,
-            self._forget_old,
+            pipeline.finish_ended, self._discards, partial(take_rollbacks, self._world),
+            self._feed_turns, self._fetch_due, self._forget_old,
         )  # fmt: skip
         done = [self._guarded(part) for part in parts]
         return any(done)
@@ -220,17 +224,14 @@ class Daemon:
         return done
 
     def _feed_turn(self, feed: str) -> bool:
-        """Advance what may go on: a dirty list first, then the newest drop, then older ones.
+        """Advance what may go on: what is only to be told, a dirty list, then from the newest on.
 
         An older drop has its turn only when every newer one waits for a release or has ended; over
         a list that a newer one left dirty it has none.
         """
         done, dirty = False, ""
         batches = [b for b in self._world.journal.batches.under_way() if (b.feed or "") == feed]
-        order = sorted(
-            batches, key=lambda b: (b.place is Place.REFILLING, b.order, b.id), reverse=True
-        )
-        for each in order:
+        for each in sorted(batches, key=lambda b: (RANK.get(b.place, 0), b.order, b.id))[::-1]:
             batch = self._world.journal.batches.get(each.id)
             if batch.place in ENDS:
                 continue
@@ -245,7 +246,7 @@ class Daemon:
             waits_for_people = batch.held is not None and batch.held.code in WAITS_FOR_PEOPLE
             if batch.place is Place.REFILLING:
                 dirty = batch.order
-            elif batch.held is not None and not waits_for_people:
+            elif batch.held and not waits_for_people and batch.place is not Place.REFILLED:
                 break
         return done
 

@@ -108,3 +108,9 @@ class AlreadyRunning(EtlError):  # noqa: N818 - named for a state of the world
     """Another instance holds the lock of the state directory (exit 75)."""
 
     exit_code: ClassVar[int] = 75
+
+
+def disk_error(error: Exception) -> Mismatch:
+    """A local disk, a share or an SQLite file failed: its kind and number, none of its words."""
+    number = getattr(error, "errno", None) or getattr(error, "sqlite_errorname", "")
+    return Mismatch("disk-error", detail=f"{type(error).__name__} {number}".rstrip())

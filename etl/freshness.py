@@ -39,7 +39,8 @@ def hand_over_now(world: World, client: str) -> None:
     """
     table = world.config.settings.responses
     form = Form(table.delimiter, table.empty)
-    for file in hand_over(client, world.store.outbox, world.responses, world.clock.wall(), form):
+    at, outbox = world.clock.wall(), world.store.outbox
+    for file in hand_over(client, outbox, world.responses, at, form, world.token):
         log(Event.HANDED_OVER, client=client, file=file.name)
 
 

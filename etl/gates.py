@@ -5,10 +5,14 @@ Each raises GuardTripped, or the far side's error behind it, and the batch is he
 
 from datetime import timedelta
 
+import polars as pl
+
 from etl.batch import Batch, Place
 from etl.errors import EtlError, GuardTripped
-from etl.guards import freshness_guard, list_guards, row_guards
+from etl.guards import freshness_guard, list_guards, returning_problems, row_guards
 from etl.settings import Feed
+from etl.staging import read_staged
+from etl.transform.compare import returning
 from etl.world import World
 
 
@@ -42,6 +46,19 @@ def guard_rows(world: World, batch: Batch, feed: Feed, rows: int) -> None:
         feed.guards.bounds,
         world.journal.requests.allowed(batch),
     )
+
+
+def guard_returning(world: World, batch: Batch, staged: pl.DataFrame) -> None:
+    """Before the first clear of a rollback: who would return that the newer content left out."""
+    if "returning" in world.journal.requests.allowed(batch):
+        return
+    newer = world.journal.rollbacks.undone(batch)
+    if newer is None:
+        raise GuardTripped("nothing-kept", feed=batch.feed)
+    late = world.journal.refills.late(batch)
+    sent = staged[[row for row in range(staged.height) if row not in late]]
+    for problem in returning_problems(returning(sent, read_staged(world, newer))):
+        raise problem
 
 
 def guard_list(world: World, feed: Feed, attributes: tuple[str, ...]) -> None:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from etl.errors import GuardTripped
 from etl.ports import ListDescription
 
-RELEASABLE = frozenset({"shrunk", "grown", "min-rows", "first-refill", "outdated"})
+RELEASABLE = frozenset({"shrunk", "grown", "min-rows", "first-refill", "outdated", "returning"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,30 @@ class LastRefill:
     sha256: str
 
 
+def row_problems(
+    rows: int, drop_order: str, last: LastRefill | None, bounds: RowBounds
+) -> Iterator[GuardTripped]:
+    """Every row guard that `rows` to send trip; `no-rows` is the only one of an empty list."""
+    if rows <= 0:
+        yield GuardTripped("no-rows", rows=rows)
+        return
+    if bounds.min_rows is not None and rows < bounds.min_rows:
+        yield GuardTripped("min-rows", rows=rows, limit=bounds.min_rows)
+    if last is None:
+        if bounds.min_rows is None:
+            yield GuardTripped("first-refill", rows=rows)
+        return
+    if drop_order < last.drop_order:
+        yield GuardTripped("outdated", rows=rows)
+    base = last.rows_sent
+    if rows < (1 - bounds.max_shrink) * base:
+        percent = round(100 * (base - rows) / base, 1)
+        yield GuardTripped("shrunk", rows=rows, base=base, percent=percent)
+    if rows > bounds.max_growth * base:
+        growth = round(100 * (rows - base) / base, 1) if base else None
+        yield GuardTripped("grown", rows=rows, base=base, percent=growth)
+
+
 def row_guards(
     rows: int,
     drop_order: str,
@@ -41,27 +65,19 @@ def row_guards(
     bounds: RowBounds,
     allowed: Collection[str] = (),
 ) -> None:
-    """Raise GuardTripped for the first row guard that `rows` to send trips and none allowed.
+    """Raise the first of `row_problems` that is not allowed.
 
     `no-rows` cannot be allowed: an empty list is never refilled.
     """
-    if rows <= 0:
-        raise GuardTripped("no-rows", rows=rows)
-    if bounds.min_rows is not None and rows < bounds.min_rows and "min-rows" not in allowed:
-        raise GuardTripped("min-rows", rows=rows, limit=bounds.min_rows)
-    if last is None:
-        if bounds.min_rows is None and "first-refill" not in allowed:
-            raise GuardTripped("first-refill", rows=rows)
-        return
-    if drop_order < last.drop_order and "outdated" not in allowed:
-        raise GuardTripped("outdated", rows=rows)
-    base = last.rows_sent
-    if rows < (1 - bounds.max_shrink) * base and "shrunk" not in allowed:
-        percent = round(100 * (base - rows) / base, 1)
-        raise GuardTripped("shrunk", rows=rows, base=base, percent=percent)
-    if rows > bounds.max_growth * base and "grown" not in allowed:
-        growth = round(100 * (rows - base) / base, 1) if base else None
-        raise GuardTripped("grown", rows=rows, base=base, percent=growth)
+    for problem in row_problems(rows, drop_order, last, bounds):
+        if problem.code not in allowed or problem.code == "no-rows":
+            raise problem
+
+
+def returning_problems(returning: int) -> Iterator[GuardTripped]:
+    """The guard of a rollback: nobody whom the newer content left out comes back unseen."""
+    if returning:
+        yield GuardTripped("returning", returning=returning)
 
 
 def list_problems(
@@ -85,24 +101,34 @@ def list_guards(
         raise problem
 
 
-def freshness_guard(
+def freshness_problems(
     completed_at: datetime | None, shrunk_from: int | None, entries: int, now: datetime,
     max_age: timedelta,
-) -> None:  # fmt: skip
-    """Raise GuardTripped unless the suppression data is there, whole and young enough.
+) -> Iterator[GuardTripped]:  # fmt: skip
+    """Everything by which the suppression data is not there, whole and young enough.
 
     A fetch that completed in the future (a clock that jumped back) counts as stale.
     """
-    # Asked first: a fetch that has shrunk never completes, so in time it would be called stale.
+    # Told first: a fetch that has shrunk never completes, so in time it would be called stale.
     if shrunk_from is not None:
-        raise GuardTripped("suppression-shrunk", before=shrunk_from, now=entries)
+        yield GuardTripped("suppression-shrunk", before=shrunk_from, now=entries)
     if completed_at is None:
-        raise GuardTripped("suppression-missing")
+        yield GuardTripped("suppression-missing")
+        return
     age = now - completed_at
     if age > max_age or age < -timedelta(minutes=5):
         hours = round(age.total_seconds() / 3600, 1)
         limit = round(max_age.total_seconds() / 3600, 1)
-        raise GuardTripped("suppression-stale", hours=hours, limit=limit)
+        yield GuardTripped("suppression-stale", hours=hours, limit=limit)
+
+
+def freshness_guard(
+    completed_at: datetime | None, shrunk_from: int | None, entries: int, now: datetime,
+    max_age: timedelta,
+) -> None:  # fmt: skip
+    """Raise the first of `freshness_problems`."""
+    for problem in freshness_problems(completed_at, shrunk_from, entries, now, max_age):
+        raise problem
 
 
 def disk_guard(free_bytes: int, needed_bytes: int) -> None:

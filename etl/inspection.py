@@ -27,10 +27,12 @@ def local_problems(config: Config) -> list[Problem]:
         except ConfigError as error:
             problems += error.problems
     try:
-        journal = app.open_journal(config)
+        journal = app.open_journal(config, read_only=True)
     except ConfigError:
         return problems  # nothing ran yet
     except EtlError as error:
+        if error.code == "not-migrated":
+            return problems  # the next start brings it up to date; here nothing is changed
         return [*problems, _problem("folders.state", error)]
     problems += app.journal_problems(config, journal)
     journal.close()

@@ -93,7 +93,7 @@ class Intake:
             self._tell(Unfit(ascii(name), "no-room"), free_bytes=free, needed_bytes=2 * size)
             return False
         del self._observed[name]
-        batch_id = new_id(self._world.clock.wall())
+        batch_id = new_id(self._world.clock.wall(), self._world.token)
         log(Event.SETTLED, name=name, size_bytes=settling.sighting.size_bytes)
         try:
             if not self._inbox.claim(name, batch_id):

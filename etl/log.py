@@ -38,6 +38,8 @@ class Event(StrEnum):
     """A batch has moved: the one event per change of place."""
     HELD = "held"
     RELEASED = "released"
+    ROLLBACK = "rollback"
+    """An operator's wish was taken: a batch puts former rows back."""
     FETCHED = "fetched"
     """Response data and blocklist of a client."""
     HANDED_OVER = "handed-over"

@@ -4,39 +4,37 @@ Every step either moves the batch on, ends it, or holds it where it is. Nothing 
 its full replacement is durable, guarded and freshly suppressed.
 """
 
-import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from etl.batch import ENDS, Batch, Place
 from etl.cases import case_of_drop, case_of_rows
+from etl.deaths import counted
 from etl.errors import (
     EtlError,
     FarSideRefused,
     FarSideUnavailable,
     GuardTripped,
     Mismatch,
+    disk_error,
 )
 from etl.freshness import hand_over_now, refresh
 from etl.gates import elders, guard_freshness, guard_rows
 from etl.guards import RELEASABLE, disk_guard
-from etl.load.archive import archive, tidy
+from etl.load.archive import archive, archived, tidy
 from etl.load.upload import Upload
 from etl.log import Event, log, within
-from etl.ports import Stopped
 from etl.refilling import refill
 from etl.settings import Feed
-from etl.staging import ACCEPTED, ORIGINAL, Unfit, read_checked, stage
+from etl.staging import ACCEPTED, ORIGINAL, Unfit, mend_original, read_checked, stage
 from etl.telling import tell, tell_end
 from etl.transform.check import Refusal
 from etl.world import World
 
 FINISH_AGAIN_SECONDS = 15.0
-MOST_DEATHS = 3
-"""A batch in whose step the process died this often is quarantined before its upload, else held."""
 WAITS_FOR_PEOPLE = RELEASABLE | {"no-rows", "staged-old", "list-short"}
 """Holds that do not end by themselves."""
 SOON_TRIES = 3
@@ -50,7 +48,8 @@ class Pipeline:
         self._world = world
         self._batches = world.journal.batches
         self._untold: set[str] = set()
-        self._finish_after = -math.inf
+        self._not_before: dict[str, float] = {}
+        """Batches whose end or receipt failed, and when it is tried again."""
 
     def advance(self, batch: Batch) -> Batch:
         """Take a batch as far as it goes now; it has ended or is held when this returns."""
@@ -81,7 +80,8 @@ class Pipeline:
             case Place.CLAIMED:
                 return self._from_claimed(batch)
             case Place.UPLOADED | Place.REFILLING:
-                return self._refill(batch)
+                with counted(self._batches, batch, "refilling"):
+                    return refill(self._world, batch)
             case Place.REFILLED:
                 return self._end(batch, Place.ARCHIVED, None, {})
             case _:
@@ -94,18 +94,20 @@ class Pipeline:
         upload = None
         if feed.sftp is not None:
             account, drop = world.accounts[feed.sftp], world.drops[feed.sftp]
-            upload = Upload(batch, account, drop, world.journal, world.clock)
+            upload = Upload(batch, account, drop, world.journal, world.clock, world.token)
             if upload.happened():
                 return upload.done()
         # Before the check, which may hold the batch for days.
         self._remove_partial_upload(batch)
-        self._check(batch, feed)
-        hand_over_now(world, feed.client)
-        self._supersede_elders(batch, {Place.CLAIMED, Place.UPLOADED})
-        if upload is None:
-            return world.journal.uploads.uploaded(batch, world.clock.wall())
-        source = world.batches / batch.id / ACCEPTED
-        return upload.run(source, self._batches.detail(batch)["accepted_sha256"])
+        with counted(self._batches, batch, "checking", Unfit.of):
+            self._check_and_stage(batch, feed)
+        with counted(self._batches, batch, "uploading"):
+            hand_over_now(world, feed.client)
+            self._supersede_elders(batch, {Place.CLAIMED, Place.UPLOADED})
+            if upload is None:
+                return world.journal.uploads.uploaded(batch, world.clock.wall())
+            source = world.batches / batch.id / ACCEPTED
+            return upload.run(source, self._batches.detail(batch)["accepted_sha256"])
 
     def _feed(self, batch: Batch) -> Feed:
         """The one feed a drop belongs to; Unfit when there is none or there are several."""
@@ -120,38 +122,12 @@ class Pipeline:
             raise Unfit.of("two-feeds", feeds=", ".join(feed.name for feed in fitting))
         raise Unfit.of("no-feed")
 
-    def _check(self, batch: Batch, feed: Feed) -> None:
-        deaths = self._batches.step_begins(batch)
-        if deaths >= MOST_DEATHS:
-            self._batches.step_ends(batch)
-            raise Unfit.of("crashed-checking", deaths=deaths)
-        with self._counted(batch):
-            self._check_and_stage(batch, feed)
-
-    def _refill(self, batch: Batch) -> Batch:
-        deaths = self._batches.step_begins(batch)
-        if deaths >= MOST_DEATHS:
-            self._batches.step_ends(batch)
-            log(Event.ALARM, batch=batch.id, code="crashed-refilling", deaths=deaths)
-            raise Mismatch("crashed-refilling", deaths=deaths)
-        with self._counted(batch):
-            return refill(self._world, batch)
-
-    @contextmanager
-    def _counted(self, batch: Batch) -> Iterator[None]:
-        """A step that ends well, in an error of ours or in a stop is no death; a bug is one."""
-        try:
-            yield
-        except (EtlError, OSError, Stopped):
-            self._batches.step_ends(batch)
-            raise
-        self._batches.step_ends(batch)
-
     def _check_and_stage(self, batch: Batch, feed: Feed) -> None:
         world = self._world
         disk_guard(shutil.disk_usage(world.batches).free, 2 * batch.size_bytes)
         content, checked = read_checked(world, feed, batch)
-        world.store.remember_carriers(feed.client, feed.name, batch.id, checked.carriers)
+        now = world.clock.wall()
+        world.store.remember_carriers(feed.client, feed.name, batch.id, checked.carriers, now)
         guard_freshness(world, feed, away=refresh(world, feed.client))
         staged = stage(world, feed, batch, content, checked)
         facts = {**staged.facts, "notes": [*staged.facts["notes"], *self._notes(batch, feed)]}
@@ -174,6 +150,7 @@ class Pipeline:
 
     def _quarantine(self, batch: Batch, error: Unfit) -> Batch:
         """A drop that can never be right: its case first, then its end."""
+        self._original(batch)
         case_of_drop(self._world, batch, error)
         return self._end(batch, Place.QUARANTINED, error.code, error.facts)
 
@@ -212,11 +189,11 @@ class Pipeline:
     def finish_ended(self) -> None:
         """Finish every batch whose end is journalled but not carried through; tell what was not."""
         now = self._world.clock.monotonic()
-        if now < self._finish_after:
-            return
+        waiting = {each for each, after in self._not_before.items() if now < after}
         for batch in self._batches.unfinished():
-            self._finish(batch)
-        for batch_id in list(self._untold):
+            if batch.id not in waiting:
+                self._finish(batch)
+        for batch_id in sorted(self._untold - waiting):
             batch = self._batches.get(batch_id)
             if batch.held is None or self._told(batch):
                 self._untold.discard(batch_id)
@@ -232,18 +209,25 @@ class Pipeline:
             tell(self._world, batch)
         except (OSError, EtlError) as trouble:
             log(Event.ALARM, batch=batch.id, code="disk-error", error=trouble)
-            self._finish_after = self._world.clock.monotonic() + FINISH_AGAIN_SECONDS
+            self._not_before[batch.id] = self._world.clock.monotonic() + FINISH_AGAIN_SECONDS
             return False
         return True
 
     def _finish(self, batch: Batch) -> None:
-        """What follows from an end; a disk that fails is waited for, the end stands."""
+        """What follows from an end; a disk that fails is waited for, the end stands.
+
+        An end in which the process dies is left alone for a while, so that others go on.
+        """
         try:
-            self._carry_out(batch)
+            with counted(self._batches, batch, "ending"):
+                self._carry_out(batch)
         except (OSError, EtlError) as error:
             code = error.code if isinstance(error, EtlError) else "disk-error"
             log(Event.ALARM, batch=batch.id, place=batch.place, code=code, error=error)
-            self._finish_after = self._world.clock.monotonic() + FINISH_AGAIN_SECONDS
+            pause = FINISH_AGAIN_SECONDS
+            if code == "crashed-ending":
+                pause = self._world.config.settings.far_side.later_minutes * 60
+            self._not_before[batch.id] = self._world.clock.monotonic() + pause
 
     @property
     def waits(self) -> bool:
@@ -258,7 +242,7 @@ class Pipeline:
         world = self._world
         world.inbox.check_identity()
         if batch.place is not Place.QUARANTINED:
-            archive(world.batches / batch.id / ORIGINAL, world.archive, batch)
+            archive(self._original(batch), world.archive, batch)
         tell(world, batch)
         self._remove_partial_upload(batch)
         kept = world.journal.batches.completed(batch.feed, 2) if batch.feed else ()
@@ -268,6 +252,15 @@ class Pipeline:
         world.inbox.drop_claim(batch.id, batch.name)
         self._batches.finished(batch, world.clock.wall())
         tell_end(world, batch)
+
+    def _original(self, batch: Batch) -> Path:
+        """The private copy, as it was claimed if that can be; gone once it is archived."""
+        world = self._world
+        gone = batch.rollback_of is not None or archived(world.archive, batch).exists()
+        if not gone and not mend_original(world, batch):
+            log(Event.ALARM, batch=batch.id, code="disk-error",
+                detail="the private copy is not what was claimed")  # fmt: skip
+        return world.batches / batch.id / ORIGINAL
 
     def _remove_partial_upload(self, batch: Batch) -> None:
         """Take away what an earlier try left on a server: people's rows under a temporary name."""
@@ -287,11 +280,14 @@ class Pipeline:
         world.journal.uploads.forget_upload(batch)
 
 
-def disk_error(error: OSError) -> Mismatch:
-    """A local disk or a share failed: its kind and number, none of its words."""
-    return Mismatch("disk-error", detail=f"{type(error).__name__} {error.errno}")
-
-
 def kept_too_long(world: World, batch: Batch) -> Sequence[str]:
-    """Batches of the same feed whose staged rows are no longer among the last two refills."""
-    return world.journal.batches.completed(batch.feed, 4)[2:] if batch.feed else ()
+    """Batches of the same feed whose staged rows are no longer among the last two refills.
+
+    One whose own end is not carried through still has its only private copy there. All folders are
+    looked at: ends that had to wait for a share are carried out in no order.
+    """
+    batches = world.journal.batches
+    kept = {each.id for each in (*batches.under_way(), *batches.unfinished())}
+    kept |= set(batches.completed(batch.feed, 2)) if batch.feed else set()
+    there = (batches.find(path.name) for path in sorted(world.batches.iterdir()))
+    return [each.id for each in there if each and each.feed == batch.feed and each.id not in kept]

@@ -107,6 +107,7 @@ REASONS: dict[str, Reason] = {
     "grown": Reason(_G, "{rows} rows to send, {percent} % more than the {base} of the last refill", "look at the selection; `etl release BATCH --allow grown --why TEXT` if it is right"),
     "first-refill": Reason(_G, "there is nothing to compare the {rows} rows with", "set min_rows in the feed, or `etl release BATCH --allow first-refill --why TEXT`"),
     "outdated": Reason(_G, "the drop is older than the one the list was last refilled from", "`etl discard BATCH --why TEXT`, or `etl release BATCH --allow outdated --why TEXT`"),
+    "returning": Reason(_G, "{returning} recipients are not in the newer content and would return with the former one", "see `etl refill plan FEED`; `etl release BATCH --allow returning --why TEXT` if they may be mailed, else `etl discard BATCH --why TEXT`"),
     # --- guards of the world (let go by themselves) --------------------------------------------
     "suppression-missing": Reason(_W, "bounces, unsubscriptions and blocklist were never fetched completely", "see `etl responses status`; goes on by itself after a complete fetch"),
     "suppression-stale": Reason(_W, "the last complete fetch is {hours} hours old, more than {limit}", "see `etl responses status`; goes on by itself after a complete fetch"),
@@ -118,6 +119,8 @@ REASONS: dict[str, Reason] = {
     "feed-gone": Reason(_W, "the configuration has no feed {feed} any more", "bring the feed back, or `etl discard BATCH --why TEXT`"),
     "list-changed": Reason(_W, "the batch left list {was} partial, the feed now names {now}", "bring the old list back into the feed until the batch has ended; both lists are left alone"),
     "staged-old": Reason(_W, "the drop was claimed {hours} hours ago, more than {limit}", "drop a new export, it takes its place; or `etl discard BATCH --why TEXT`"),
+    "crashed-uploading": Reason(_W, "the process died {deaths} times while it uploaded the file", "tried again by itself; send the log to whoever keeps this service"),
+    "crashed-ending": Reason(_W, "the process died {deaths} times while it carried out an end", "tried again by itself; send the log to whoever keeps this service"),
     "crashed-refilling": Reason(_W, "the process died {deaths} times while it refilled the list", "tried again by itself; send the log to whoever keeps this service"),
     "disk-floor": Reason(_W, "{free_bytes} bytes are free, {needed_bytes} are needed", "free some disk space; goes on by itself"),
     # --- far sides -----------------------------------------------------------------------------
@@ -156,14 +159,20 @@ REASONS: dict[str, Reason] = {
     "many-refused": Reason(_N, "{refused} of {sent} rows were refused by Campaign", "look at the case"),
     "list-unchanged": Reason(_N, "the file is uploaded, the list is unchanged since {since}", "see why the batch is held"),
     "superseded": Reason(_N, "a newer drop of the same feed took its place", "none needed"),
+    "rollback": Reason(_N, "the rows of batch {of} go back into the list, freshly suppressed; nothing is uploaded", "none needed"),
     "discarded": Reason(_N, "was discarded by {user}: {why}", "none needed"),
     # --- state -----------------------------------------------------------------------------------
     "configuration": Reason(_S, "{problems} problems in the configuration", "correct them all; nothing was started"),
     "already-running": Reason(_S, "another instance holds {folder}", "use the running one, or stop it"),
-    "journal-damaged": Reason(_S, "the journal cannot be used: {detail}", "restore state/journal.sqlite3 from a backup, never start with an empty one"),
+    "journal-damaged": Reason(_S, "the journal cannot be used: {detail}", "restore the state folder as a whole from one backup; without one, move it away as a whole (docs/reliability.md says what that forgets); never mend the file or start with an empty one beside the rest"),
+    "not-migrated": Reason(_S, "{file} has version {found}, this release writes {known}", "`etl status` or a start of the service brings it up to date, after a backup"),
     "store-key": Reason(_S, "the suppression store was made with another key", "restore the key; a new key goes beside the old one"),
     "store-damaged": Reason(_S, "the suppression store cannot be used: {detail}", "restore it from a backup"),
     "page-layout": Reason(_S, "{call} gave a row that is not laid out as configured: {detail}", "look at the rows Campaign gives; set the layout in the client's configuration"),
+    "nothing-kept": Reason(_S, "no former content of the list of feed {feed} is kept", "drop a corrected export; it takes over"),
+    "no-list": Reason(_S, "feed {feed} refills no list, so nothing can go back into one", "drop a corrected export"),
+    "kept-damaged": Reason(_S, "the kept rows of batch {batch} are missing or not those that were written", "look at the disk of the state folder; drop a corrected export, it takes over"),
+    "refilled-since": Reason(_S, "the list of feed {feed} was refilled after the rollback was asked", "look again: `etl refill plan FEED`"),
     "no-such-batch": Reason(_S, "there is no batch {batch}", "see `etl status`"),
     "not-allowed": Reason(_S, "batch {batch} in {place} cannot be {verb}", "see the life of a drop in README"),
 }  # fmt: skip

@@ -15,7 +15,7 @@ from etl.cases import case_of_refused
 from etl.errors import GuardTripped, Mismatch
 from etl.extract.learned import Found
 from etl.freshness import refresh
-from etl.gates import elders, guard_freshness, guard_list, guard_rows
+from etl.gates import elders, guard_freshness, guard_list, guard_returning, guard_rows
 from etl.load.outcome import SUPPRESSION_CODES, Outcome, RefillPlan
 from etl.load.refill import Refill
 from etl.log import Event, log
@@ -53,7 +53,7 @@ def refill(world: World, batch: Batch) -> Batch:
         journal=world.journal,
         clock=world.clock,
         suppressed_now=partial(_suppressed_rows, world, feed, staged),
-        guards=partial(_guards, world, batch, feed, plan.attributes),
+        guards=partial(_guards, world, batch, feed, staged, plan.attributes),
         elders=partial(elders, world, batch, {Place.CLAIMED, Place.UPLOADED, Place.REFILLING}),
     ).run()
     return _refilled(world, world.journal.batches.get(batch.id), feed, staged, outcome)
@@ -101,12 +101,15 @@ def _suppressed_rows(
 
 
 def _guards(
-    world: World, batch: Batch, feed: Feed, attributes: tuple[str, ...], rows: int | None
-) -> None:
+    world: World, batch: Batch, feed: Feed, staged: pl.DataFrame, attributes: tuple[str, ...],
+    rows: int | None,
+) -> None:  # fmt: skip
     """Directly before a clear: suppression data, rows left to send, the list itself."""
     guard_freshness(world, feed)
     if rows is not None:
         guard_rows(world, batch, feed, rows)
+        if batch.rollback_of is not None:
+            guard_returning(world, batch, staged)
     guard_list(world, feed, attributes)
 
 

@@ -3,7 +3,7 @@
 It reads; it never shows more than codes, counts, times and names of files and feeds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -49,6 +49,7 @@ def batch(journal: Journal, each: Batch) -> dict[str, Any]:
         "batch": each.id,
         "feed": each.feed,
         "name": each.name,
+        "rollback_of": each.rollback_of,
         "place": each.place.value,
         "dirty_list": each.place is Place.REFILLING,
         "held": each.held is not None,
@@ -88,6 +89,17 @@ def refusal(verb: str, each: Batch, codes: Sequence[str]) -> str | None:
     return REASONS["not-allowed"].words(
         {"batch": each.id, "place": each.place.value, "verb": f"{verb}ed".replace("ee", "e")}
     )
+
+
+def against_rollback(plan: Mapping[str, Any], allowed: Sequence[str]) -> list[dict[str, Any]]:
+    """What of a plan keeps a rollback from being asked: codes, sentences and what to type.
+
+    Guards of the world let go by themselves, so the batch may wait for them.
+    """
+    if plan["refusal"]:
+        return [plan["refusal"]]
+    of_rows = [each for each in plan["guards"] if each["code"] in RELEASABLE | {"no-rows"}]
+    return [each for each in of_rows if each["code"] not in allowed]
 
 
 def case(each: CaseSummary) -> dict[str, Any]:
@@ -139,7 +151,7 @@ def _table(console: Console, title: str, rows: list[dict[str, Any]]) -> None:
     columns = [key for key in rows[0] if any(row[key] not in (None, "", False) for row in rows)]
     table = Table(title=title, title_justify="left")
     for column in columns:
-        fixed = column in {"batch", "case", "code", "place"}
+        fixed = column in {"batch", "case", "code", "place", "rollback_of"}
         table.add_column(column.replace("_", " "), overflow="fold", no_wrap=fixed)
     for row in rows:
         table.add_row(*(_cell(row[column]) for column in columns))

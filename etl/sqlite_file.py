@@ -7,11 +7,11 @@ file is not known here.
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from etl.durable import fsync_folder
+from etl.durable import fsync_folder, temporary_name
 from etl.errors import Mismatch
 
 
@@ -43,22 +43,76 @@ class SqliteFile:
         except OSError as error:
             raise Mismatch("disk-error", detail=type(error).__name__) from None
 
-    def check(self, version: int, schema: str) -> None:
-        """Refuse a damaged file or a newer one; give an empty file its tables."""
+    def check(self, steps: Sequence[str]) -> None:
+        """Refuse a damaged file or a newer one; bring an empty or older one up to date.
+
+        Step n leads from version n to version n + 1. An older file is copied beside first.
+        """
+        version = len(steps)
         with self.errors():
-            connection = self.connection
-            found = int(connection.execute("PRAGMA user_version").fetchone()[0])
-            tables = int(connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
+            found = self._version()
+            tables = int(
+                self.connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+            )
             if found > version:
                 raise self.damaged(f"it has version {found}, this release knows {version}")
             if found == 0 and (tables or self.read_only):
                 raise self.damaged("it has no version")
-            if found == 0:
-                script = f"BEGIN IMMEDIATE;{schema}PRAGMA user_version={version};COMMIT;"
-                connection.executescript(script)
-                fsync_folder(self.path.parent)
-            elif connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+            if found and self.connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise self.damaged("quick_check failed")
+            if found < version:
+                if self.read_only:
+                    raise Mismatch("not-migrated", file=self.path.name, found=found, known=version)
+                self._bring_up_to_date(steps)
+
+    def _version(self) -> int:
+        return int(self.connection.execute("PRAGMA user_version").fetchone()[0])
+
+    def _bring_up_to_date(self, steps: Sequence[str]) -> None:
+        """Take every step that is due in one transaction; a death leaves it all to be done."""
+        with self.write() as db:
+            # Asked again under the lock: another process may have been here meanwhile.
+            found = self._version()
+            if found >= len(steps):
+                return
+            if found:
+                self._back_up(found)
+            for step in steps[found:]:
+                for statement in filter(str.strip, step.split(";")):
+                    db.execute(statement)
+            db.execute(f"PRAGMA user_version={len(steps)}")
+        fsync_folder(self.path.parent)
+
+    def _back_up(self, found: int) -> None:
+        """Copy the file as it is now to `NAME.v1-backup`, private, whole or not at all, durably."""
+        target = self.path.with_name(f"{self.path.name}.v{found}-backup")
+        temporary = target.with_name(temporary_name(target.name))
+        try:
+            for left in (temporary, temporary.with_name(f"{temporary.name}-journal")):
+                left.unlink(missing_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+            descriptor = os.open(temporary, flags, 0o600)
+            try:
+                os.fchmod(descriptor, 0o600)
+                copy = sqlite3.connect(temporary, isolation_level=None)
+                # Not by the connection that holds the write lock: that one waits for itself.
+                source = self._connect()
+                try:
+                    source.backup(copy)
+                    # One file alone: no WAL beside it that a rename would leave behind.
+                    copy.execute("PRAGMA journal_mode=DELETE")
+                finally:
+                    copy.close()
+                    source.close()
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            temporary.rename(target)
+            fsync_folder(target.parent)
+        except OSError as error:
+            with suppress(OSError):
+                temporary.unlink()
+            raise Mismatch("disk-error", detail=type(error).__name__) from None
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -70,9 +124,14 @@ class SqliteFile:
         return held
 
     def _connect(self) -> sqlite3.Connection:
+        how = "mode=rw"
+        if self.read_only:
+            # Without a WAL nobody writes; only so SQLite leaves no files of its own beside it.
+            wal = self.path.with_name(f"{self.path.name}-wal")
+            how = "mode=ro" if wal.exists() else "mode=ro&immutable=1"
         # check_same_thread is off only so that `close` may close them all; none is ever shared.
         connection = sqlite3.connect(
-            self.path.absolute().as_uri() + ("?mode=ro" if self.read_only else "?mode=rw"),
+            f"{self.path.absolute().as_uri()}?{how}",
             uri=True,
             isolation_level=None,
             timeout=30,

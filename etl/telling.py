@@ -51,11 +51,14 @@ def receipt(world: World, batch: Batch) -> Receipt:
         list=_listed(world, batch, detail),
         notes=tuple(_notes(world, batch, detail)),
         case=detail["case_name"],
+        rollback_of=batch.rollback_of,
     )
 
 
 def _notes(world: World, batch: Batch, detail: Mapping[str, Any]) -> Iterator[Told]:
-    """What is worth saying besides: of the check, of the list."""
+    """What is worth saying besides: of the batch, of the check, of the list."""
+    if batch.rollback_of is not None:
+        yield Told("rollback", {"of": batch.rollback_of})
     for note in (detail["check"] or {}).get("notes", ()):
         yield Told(note["code"], note["facts"])
     listed = detail["list"]
@@ -153,6 +156,7 @@ def tell_end(world: World, batch: Batch) -> None:
         batch=batch.id,
         feed=batch.feed,
         name=batch.name,
+        rollback_of=batch.rollback_of,
         place=batch.place,
         code=detail["end_code"],
         size_bytes=batch.size_bytes,
@@ -180,6 +184,7 @@ def is_trouble(world: World, batch: Batch) -> bool:
     return (
         batch.place not in ENDS
         or batch.place is Place.QUARANTINED
-        or bool(check.get("rejected"))
+        # What was rejected of the drop whose rows go back was told when it was new.
+        or bool(check.get("rejected") and batch.rollback_of is None)
         or bool(listed.get("many_refused"))
     )

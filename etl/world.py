@@ -1,6 +1,7 @@
 """What a drop's life needs of the world, put together once by the composition root."""
 
-from collections.abc import Mapping, Sequence
+import secrets
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,6 +41,8 @@ class World:
     """user@host:port/folder of each sftp account."""
     campaigns: Mapping[str, Campaign]
     """By the name of the client."""
+    token: Callable[[int], str] = secrets.token_hex
+    """So many random bytes as hex: what makes a name one of its own."""
 
     @property
     def batches(self) -> Path:

@@ -116,7 +116,7 @@ class Inbox:
         files: dict[str, Sighting] = {}
         unfit: list[Unfit] = []
         with os.scandir(self.folder) as entries:
-            for entry in entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
                 if is_junk(entry.name):
                     continue
                 try:

@@ -12,8 +12,6 @@ from etl.errors import ConfigError
 from etl.extract.keyed import StoreKey, check_keys, other_key
 from etl.sqlite_file import SqliteFile
 
-VERSION = 1
-
 # An entry names its origin by number: a few origins, millions of entries of about 30 bytes.
 # `lifted` marks an entry that no longer suppresses but is still known to have been told.
 SCHEMA = """
@@ -78,7 +76,7 @@ def open_file(path: Path, keys: Sequence[StoreKey], *, read_only: bool = False) 
     if not read_only:
         store.create()
     try:
-        store.check(VERSION, SCHEMA)
+        store.check((SCHEMA,))
         with store.errors():
             _compare_keys(store, keys)
     except BaseException:

@@ -51,6 +51,7 @@ def _batch(row: sqlite3.Row) -> Batch:
         order=row["drop_order"],
         claimed_at=moment(row["claimed_at"]),
         held=held,
+        rollback_of=row["rollback_of"],
     )
 
 
@@ -71,11 +72,12 @@ class Batches:
                     (drop.batch, drop.feed, drop.name, Place.CLAIMED, drop.size_bytes,
                      drop.sha256, drop.mtime_ns, drop.order, stamp(at)),
                 )  # fmt: skip
-                self._moved(db, drop.batch, Place.CLAIMED, at)
+                self.moved_in(db, drop.batch, Place.CLAIMED, at)
         return [self.get(drop.batch) for drop in new]
 
     @staticmethod
-    def _moved(db: sqlite3.Connection, batch_id: str, place: Place, at: datetime) -> None:
+    def moved_in(db: sqlite3.Connection, batch_id: str, place: Place, at: datetime) -> None:
+        """Note when a batch came to a place."""
         db.execute("INSERT INTO moves VALUES (?,?,?)", (batch_id, place, stamp(at)))
 
     def find(self, batch_id: str) -> Batch | None:
@@ -145,7 +147,7 @@ class Batches:
         ).rowcount  # fmt: skip
         if changed != 1:
             raise RuntimeError("a batch moved behind our back")
-        self._moved(db, batch.id, target, at)
+        self.moved_in(db, batch.id, target, at)
 
     def hold(
         self, batch: Batch, code: str, at: datetime, next_try: datetime | None,
@@ -178,17 +180,23 @@ class Batches:
         row = self._row(batch.id)
         return int(row["held_tries"]) if row else 0
 
-    def step_begins(self, batch: Batch) -> int:
-        """Count one more step as begun; returns how many began and never came to an end."""
+    def step_begins(self, batch: Batch, step: str) -> int:
+        """Count one more life in which a step begins; returns how many it never ended in."""
         with self._db.write() as db:
-            row = db.execute("SELECT deaths FROM batches WHERE id=?", (batch.id,)).fetchone()
-            db.execute("UPDATE batches SET deaths=deaths+1 WHERE id=?", (batch.id,))
-        return int(row["deaths"])
+            db.execute(
+                "INSERT INTO steps VALUES (?,?,1)"
+                " ON CONFLICT (batch, step) DO UPDATE SET begun=begun+1",
+                (batch.id, step),
+            )
+            row = db.execute(
+                "SELECT begun FROM steps WHERE batch=? AND step=?", (batch.id, step)
+            ).fetchone()
+        return int(row["begun"]) - 1
 
-    def step_ends(self, batch: Batch) -> None:
+    def step_ends(self, batch: Batch, step: str) -> None:
         """The step came to an end of any kind: the process lives."""
         with self._db.write() as db:
-            db.execute("UPDATE batches SET deaths=0 WHERE id=?", (batch.id,))
+            db.execute("DELETE FROM steps WHERE batch=? AND step=?", (batch.id, step))
 
     def checked(
         self, batch: Batch, facts: Mapping[str, Any], rows: int, staged_sha256: str,

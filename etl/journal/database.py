@@ -7,9 +7,7 @@ from pathlib import Path
 
 from etl.sqlite_file import SqliteFile
 
-VERSION = 1
-
-SCHEMA = """
+TABLES = """
 CREATE TABLE batches (
   id TEXT PRIMARY KEY, feed TEXT, name TEXT NOT NULL, place TEXT NOT NULL,
   size_bytes INTEGER NOT NULL, sha256 TEXT NOT NULL, mtime_ns INTEGER NOT NULL,
@@ -57,17 +55,32 @@ CREATE TABLE allowed (batch TEXT NOT NULL, code TEXT NOT NULL, request INTEGER N
 CREATE TABLE pulse (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 """
 
+# `batches.deaths` is not used any more: deaths are counted by step.
+ROLLBACKS_AND_STEPS = """
+ALTER TABLE batches ADD COLUMN rollback_of TEXT;
+ALTER TABLE requests ADD COLUMN feed TEXT;
+ALTER TABLE requests ADD COLUMN source TEXT;
+CREATE TABLE steps (
+  batch TEXT NOT NULL, step TEXT NOT NULL, begun INTEGER NOT NULL, PRIMARY KEY (batch, step)
+) STRICT;
+"""
 
-def open_database(path: Path) -> SqliteFile:
-    """Open the journal's file, made anew where there is none.
+STEPS = (TABLES, ROLLBACKS_AND_STEPS)
+"""Step n leads from version n to n + 1; an empty file takes them all. A step is never changed."""
+VERSION = len(STEPS)
+
+
+def open_database(path: Path, *, read_only: bool = False) -> SqliteFile:
+    """Open the journal's file, made anew where there is none, brought up to date where it is older.
 
     Mismatch `journal-damaged` when it is damaged or newer than this release, `disk-error` when the
-    disk fails.
+    disk fails, `not-migrated` when it is older and only to be read.
     """
-    database = SqliteFile(path, "journal-damaged")
-    database.create()
+    database = SqliteFile(path, "journal-damaged", read_only=read_only)
+    if not read_only:
+        database.create()
     try:
-        database.check(VERSION, SCHEMA)
+        database.check(STEPS)
     except BaseException:
         database.close()
         raise

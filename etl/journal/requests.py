@@ -12,7 +12,7 @@ from etl.sqlite_file import SqliteFile
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One wish of an operator: release or discard a batch, or fetch response data now."""
+    """One wish of an operator: release or discard a batch, roll a feed back, or fetch now."""
 
     number: int
     verb: str
@@ -20,6 +20,9 @@ class Request:
     codes: tuple[str, ...]
     why: str
     user: str
+    feed: str | None = None
+    source: str | None = None
+    """The batch whose rows are to go back, as it was told to whoever asked."""
 
 
 class Requests:
@@ -29,13 +32,18 @@ class Requests:
         self._db = database
 
     def ask(
-        self, verb: str, batch: str | None, codes: Sequence[str], why: str, user: str, at: datetime
-    ) -> int:
-        """Write a request; returns its number."""
+        self, verb: str, batch: str | None, codes: Sequence[str], why: str, user: str, at: datetime,
+        feed: str | None = None, source: str | None = None,
+    ) -> int:  # fmt: skip
+        """Write a request; returns its number.
+
+        A rollback names the feed, the source of the rows and the batch that will be made.
+        """
         with self._db.write() as db:
             number = db.execute(
-                "INSERT INTO requests (verb, batch, codes, why, user, at) VALUES (?,?,?,?,?,?)",
-                (verb, batch, json.dumps(list(codes)), why, user, stamp(at)),
+                "INSERT INTO requests (verb, batch, feed, source, codes, why, user, at)"
+                " VALUES (?,?,?,?,?,?,?,?)",
+                (verb, batch, feed, source, json.dumps(list(codes)), why, user, stamp(at)),
             ).lastrowid
         return int(number or 0)
 
@@ -44,7 +52,7 @@ class Requests:
         sql = "SELECT * FROM requests WHERE taken_at IS NULL ORDER BY number"
         return [
             Request(row["number"], row["verb"], row["batch"], tuple(json.loads(row["codes"])),
-                    row["why"], row["user"])
+                    row["why"], row["user"], row["feed"], row["source"])
             for row in self._db.connection.execute(sql)
         ]  # fmt: skip
 

@@ -15,13 +15,17 @@ STAGED = "staged.arrow"
 
 def archive(original: Path, root: Path, batch: Batch) -> Path:
     """Move the private copy into the archive, under its month; may be repeated."""
-    month = root / f"{batch.claimed_at:%Y-%m}"
-    target = month / f"{batch.id}-{batch.name}"
+    target = archived(root, batch)
     if original.exists():
         make_folder(root, 0o700)
-        make_folder(month, 0o700)
+        make_folder(target.parent, 0o700)
         move(original, target)
     return target
+
+
+def archived(root: Path, batch: Batch) -> Path:
+    """Where a drop lies once it is archived."""
+    return root / f"{batch.claimed_at:%Y-%m}" / f"{batch.id}-{batch.name}"
 
 
 def tidy(batches: Path, batch_id: str, *, keep_staged: bool) -> None:

@@ -25,8 +25,9 @@ class Ledger:
         self._seen = bytearray(staged)
         """1 where an earlier call that gave no clear answer may have brought the row already."""
         self._present = bytearray(staged)
+        self._doubted = bytearray(staged)
+        """1 where a call that ended without codes may have brought the row."""
         self._tries = bytearray(staged)
-        self._doubtful_refusals = 0
         for row in late:
             self.fates[row] = LATE
         for row in poisoned:
@@ -43,7 +44,7 @@ class Ledger:
         self.open = None
         if codes is None:
             for row in call.rows:
-                self._seen[row] = 1
+                self._seen[row] = self._doubted[row] = 1
             return
         for row, code in zip(call.rows, codes, strict=True):
             self.fates[row] = code
@@ -52,8 +53,6 @@ class Ledger:
             if code == FAILED:
                 self._tries[row] += 1
                 self._seen[row] = 1
-            if call.again and code in (BLOCKLISTED, BOUNCED):
-                self._doubtful_refusals += 1
 
     def leave_out(self, rows: Mapping[int, str]) -> None:
         """Rows suppressed since: never sent, unless they were already."""
@@ -89,11 +88,25 @@ class Ledger:
         """How many recipients the list must hold by the acknowledged codes: lowest, highest.
 
         Lowest are the newly present (0, and 5 in a call sent again). Whether Campaign stores a row
-        it answers with 2 is unknown; a row answered 3 or 4 in a call sent again may be there from
-        the first time.
+        it answers with 2 is unknown; a row that a call without an answer may have brought can be
+        there whatever became of it since. For those left out since, see `late_in_doubt`.
         """
         newly = sum(self._present)
-        return newly, newly + self.fates.count(UNSUBSCRIBED) + self._doubtful_refusals
+        return newly, newly + self.fates.count(UNSUBSCRIBED) + self._in_doubt(late=False)
+
+    def late_in_doubt(self) -> int:
+        """Rows suppressed by now that a call without an answer may have brought all the same.
+
+        They may be in the list until the remove calls, and not after them.
+        """
+        return self._in_doubt(late=True)
+
+    def _in_doubt(self, *, late: bool) -> int:
+        return sum(
+            (fate == LATE) == late and fate != UNSUBSCRIBED
+            for fate, doubted, present in zip(self.fates, self._doubted, self._present, strict=True)
+            if doubted and not present
+        )
 
     def counts(self) -> Counter[int]:
         """How many rows have which fate."""

@@ -10,7 +10,7 @@ import errno
 import io
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -134,8 +134,9 @@ class HandedOver:
 
 
 def hand_over(
-    client: str, outbox: Outbox[H], folder: KnownFolder, at: datetime, form: Form | None = None
-) -> list[HandedOver]:
+    client: str, outbox: Outbox[H], folder: KnownFolder, at: datetime, form: Form | None = None,
+    token: Callable[[int], str] = secrets.token_hex,
+) -> list[HandedOver]:  # fmt: skip
     """Finish what was begun, then write what waits; return the files that are there now.
 
     Raises FarSideUnavailable (`folder-lost`, `disk-error`); what was begun is finished next time.
@@ -148,7 +149,7 @@ def hand_over(
         already = {each.file for each in done}
         for file in FILES:
             if outbox.waiting(client, file) or (form.empty == "header" and file not in already):
-                name = _new_name(folder, file, client, at)
+                name = _new_name(folder, file, client, at, token)
                 handover = outbox.begin(client, file, name, f".{name}.tmp", at)
                 done.append(_finish(outbox, folder, handover, form))
     return done
@@ -198,11 +199,13 @@ def _witness(handover: Handover) -> str:
     return f".{handover.name}.witness"
 
 
-def _new_name(folder: KnownFolder, file: str, client: str, at: datetime) -> str:
+def _new_name(
+    folder: KnownFolder, file: str, client: str, at: datetime, token: Callable[[int], str]
+) -> str:
     """A name that no file in the folder has."""
     while True:
         moment = f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}"
-        name = f"{file}-{_safe(client)}-{moment}-{secrets.token_hex(2)}.csv"
+        name = f"{file}-{_safe(client)}-{moment}-{token(2)}.csv"
         if not (folder.path / name).exists():
             return name
 

@@ -121,6 +121,8 @@ class Receipt:
     notes: tuple[Told, ...] = ()
     case: str | None = None
     """The folder's name in `quarantine/`."""
+    rollback_of: str | None = None
+    """The batch of this drop whose rows went back into the list."""
 
 
 def receipt_name(name: str, batch: str) -> str:
@@ -227,6 +229,7 @@ def as_json(receipt: Receipt) -> dict[str, object]:
         "list": None if receipt.list is None else _list_as_json(receipt.list),
         "notes": [{"code": note.code, "sentence": _sentence(note)} for note in receipt.notes],
         "case": receipt.case,
+        "rollback_of": receipt.rollback_of,
     }
 
 

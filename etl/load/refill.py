@@ -14,7 +14,7 @@ from etl.batch import Batch, Place
 from etl.errors import FarSideRefused, FarSideUnavailable, Mismatch
 from etl.journal import Journal
 from etl.journal.refills import Call, Round
-from etl.load.ledger import INSERTED, POISONED, Ledger
+from etl.load.ledger import INSERTED, LATE, POISONED, Ledger
 from etl.load.outcome import Outcome, RefillPlan, outcome
 from etl.log import Event, log
 from etl.ports import Clock, RecipientList, Recipients
@@ -144,9 +144,10 @@ class Refill:
         doubtful = ledger.open
         assert doubtful is not None  # noqa: S101 - asked by the caller
         low, high = ledger.window()
-        count = self._count_within(low, high + len(doubtful.rows))
+        high += ledger.late_in_doubt() + len(doubtful.rows)
+        count = self._count_within(low, high)
         log(Event.CHUNK, batch=self.batch.id, number=doubtful.number, in_doubt=True, count=count)
-        if not low <= count <= high + len(doubtful.rows):
+        if not low <= count <= high:
             return False
         self._answered(under_way, ledger, doubtful, None)
         return True
@@ -203,9 +204,10 @@ class Refill:
     def _poison(self, ledger: Ledger, row: int, words: str) -> None:
         self.journal.refills.poison(self.batch, row, words)
         ledger.poison(row)
-        poisoned = ledger.counts()[POISONED]
-        if poisoned > self.plan.poisoned_limit:
-            # So many rows cannot each be at fault: forget the verdicts, ask again later.
+        counts = ledger.counts()
+        poisoned = counts[POISONED]
+        if poisoned > self.plan.poisoned_limit or poisoned == self.staged.height - counts[LATE]:
+            # So many rows, or all of them, cannot each be at fault: ask again later.
             self.journal.refills.forget_poisoned(self.batch)
             limit = self.plan.poisoned_limit
             raise FarSideRefused("call-failing", poisoned=poisoned, limit=limit)
@@ -217,7 +219,7 @@ class Refill:
             attributes=self.plan.attributes,
             ids=part["recipient_id"].to_list(),
             addresses=part["address"].to_list(),
-            values=part.select(columns).rows(),
+            values=part[columns].rows(),
         )
 
     # --- proof -------------------------------------------------------------------------------
@@ -237,12 +239,14 @@ class Refill:
         # A count that was right before the remove calls is not asked for after them.
         before = under_way.count_before
         if before is None:
-            before = self._count_within(low, high)
-            if not low <= before <= high:
+            most = high + ledger.late_in_doubt()
+            before = self._count_within(low, most)
+            if not low <= before <= most:
                 return None
             self.journal.refills.counted_before(self.batch, under_way.number, before)
         purged = self.campaign.purge(self.plan.list_id)
-        # At least so many are gone; after a repetition their own numbers may be too small.
+        # At least so many are gone; after a repetition their own numbers may be too small. Who was
+        # suppressed after a call in doubt, and is still there, is got rid of by a further clear.
         most = before - purged.unsubscribed - purged.blocklisted
         count = self._count_within(0, min(most, high))
         if count > high:

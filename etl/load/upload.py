@@ -5,6 +5,7 @@ temporary name that is gone means that the rename happened.
 """
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +32,7 @@ class Upload:
     drop: FileDrop = field(repr=False)
     journal: Journal
     clock: Clock
+    token: Callable[[int], str] = secrets.token_hex
 
     def happened(self) -> bool:
         """Tell whether a rename that was intended has happened: its temporary name is gone.
@@ -61,7 +63,7 @@ class Upload:
         """
         # A name of its own for every try: a rename that comes late moves no half-written file.
         name = remote_name(self.batch.feed or "", self.batch)
-        temporary = f"{name}.{secrets.token_hex(2)}.part"
+        temporary = f"{name}.{self.token(2)}.part"
         size = source.stat().st_size
         free = self.drop.free()
         if free is not None and free < size:

@@ -3,7 +3,8 @@
 It may not read files, clocks or networks, and never raises for what a drop holds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import polars as pl
 
@@ -67,7 +68,9 @@ def check(data: bytes, plan: CheckPlan) -> Checked | Refusal:
     if plan.final_newline == "required" and not drop.endswith(b"\n"):
         return Refusal("truncated", {}, line=1 + drop.count(b"\n"))
     rules = compile_rules(plan)
-    sound, reasons, rows_read = [_no_rows(plan)], [pl.DataFrame(schema=_REASON)], 0
+    sound: list[pl.DataFrame] = []
+    reasons: list[pl.DataFrame] = []
+    rows_read = 0
     for chunk in split(
         drop,
         header.end,
@@ -80,6 +83,8 @@ def check(data: bytes, plan: CheckPlan) -> Checked | Refusal:
         rows, found = _judge(chunk, header, drop, rules, plan)
         sound.append(rows)
         reasons.append(found)
+    if not sound:
+        sound, reasons = [_no_rows(plan)], [pl.DataFrame(schema=_REASON)]
     return _settle(header, rows_read, pl.concat(sound), pl.concat(reasons), plan)
 
 
@@ -115,6 +120,13 @@ def _judge(
 
 def _prepared(cells: pl.DataFrame, plan: CheckPlan) -> pl.DataFrame:
     """Add to the cells what is made of them: who it is, the consent, attributes, unique keys."""
+    of_cells, of_those = _made(plan)
+    return cells.with_columns(**of_cells).with_columns(**of_those)
+
+
+@lru_cache(maxsize=64)
+def _made(plan: CheckPlan) -> tuple[Mapping[str, pl.Expr], Mapping[str, pl.Expr]]:
+    """What is made of the cells, and what is made of that, by column."""
     column = {field.name: pl.col(f"c{index}") for index, field in enumerate(columns_of(plan))}
     means = meanings(plan)
 
@@ -123,25 +135,25 @@ def _prepared(cells: pl.DataFrame, plan: CheckPlan) -> pl.DataFrame:
         return pl.when(missing).then(pl.lit("")).otherwise(column[name])
 
     entity_type, entity_id = (said(name).str.strip_chars() for name in TECHNICAL_FIELDS[3:])
-    frame = cells.with_columns(
-        address_dropped=said(plan.address_column),
-        address=fold(said(plan.address_column)),
-        entity_type=entity_type,
-        entity_id=entity_id,
-        opt_in_id=said("opt-in-id"),
-        description=said("description"),
-        media_type=said("media-type"),
-    )
+    of_cells = {
+        "address_dropped": said(plan.address_column),
+        "address": fold(said(plan.address_column)),
+        "entity_type": entity_type,
+        "entity_id": entity_id,
+        "opt_in_id": said("opt-in-id"),
+        "description": said("description"),
+        "media_type": said("media-type"),
+    }
     entity = pl.concat_str("entity_type", pl.lit(":"), "entity_id")
-    attributes = []
+    recipient = pl.col("address") if plan.recipient_id == "email" else entity
+    of_those = {"recipient_id": recipient}
     for name, attribute in plan.attributes.items():
         field, missing, meant = means[attribute.column]
         empty = "" if attribute.empty is None and field.type == "string" else attribute.empty
         value = pl.when(missing).then(pl.lit(empty, dtype=pl.String)).otherwise(meant.text)
-        attributes.append(value.alias(ATTRIBUTE + name))
-    keys = (key.alias(alias) for alias, (_, key) in unique_columns(plan).items())
-    recipient = pl.col("address") if plan.recipient_id == "email" else entity
-    return frame.with_columns(recipient.alias("recipient_id"), *attributes, *keys)
+        of_those[ATTRIBUTE + name] = value
+    of_those |= {alias: key for alias, (_, key) in unique_columns(plan).items()}
+    return of_cells, of_those
 
 
 def _no_rows(plan: CheckPlan) -> pl.DataFrame:

@@ -57,9 +57,12 @@ class Attribute:
     empty: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CheckPlan:
-    """Everything a feed says about what its drops must be."""
+    """Everything a feed says about what its drops must be.
+
+    Each is itself only, so that what is compiled of it can be kept.
+    """
 
     schema: TableSchema
     consent: Consent

@@ -3,7 +3,8 @@
 It may not look at a cell's rules; it compares what was made of the cells.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Literal
 
 import polars as pl
@@ -18,7 +19,8 @@ REPEATS = ("duplicate-recipient", "ambiguous-recipient")
 _PLACE = ("record", "line", "last_line", "offset", "end")
 
 
-def unique_columns(plan: CheckPlan) -> dict[str, tuple[str, pl.Expr]]:
+@lru_cache(maxsize=64)
+def unique_columns(plan: CheckPlan) -> Mapping[str, tuple[str, pl.Expr]]:
     """Give a column for each key of the schema: its name, the field's, and the key itself.
 
     A key is the canonical text; null where the cell is missing or not of its type, for such cells

@@ -5,8 +5,9 @@ Columns are read as `c0`, `c1` ... in the order of `header.columns_of`, so that 
 mean something to polars; `address` and `recipient_id` stand beside them.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import polars as pl
 
@@ -36,6 +37,7 @@ class Rule:
         return (self.code, self.field, self.constraint)
 
 
+@lru_cache(maxsize=64)
 def compile_rules(plan: CheckPlan) -> tuple[Rule, ...]:
     """Give every rule of a feed, in the order in which reasons are listed."""
     rules: list[Rule] = []
@@ -64,7 +66,8 @@ def failures(frame: pl.DataFrame, rules: Sequence[Rule]) -> Iterator[tuple[Rule,
             yield rule, (~passed).arg_true()
 
 
-def meanings(plan: CheckPlan) -> dict[str, tuple[Field, pl.Expr, Meaning]]:
+@lru_cache(maxsize=64)
+def meanings(plan: CheckPlan) -> Mapping[str, tuple[Field, pl.Expr, Meaning]]:
     """Give, by column name, the field, whether its cell is missing, and what it means."""
     found = {}
     for index, field in enumerate(columns_of(plan)):

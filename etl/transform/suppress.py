@@ -69,25 +69,23 @@ def suppress(
     """
     found = [pl.DataFrame(schema=_SCHEMA)]
     entity = pl.concat_str("entity_type", pl.lit(":"), "entity_id")
-    of_addresses = entries.filter(pl.col("about") == "address")
-    of_entities = entries.filter(pl.col("about") == "entity")
     named = (pl.col("entity_type") != "") & (pl.col("entity_id") != "")
-    for key in keys:
-        by_address = rows.select("record", key=keyed(fold(pl.col("address")), key))
-        by_entity = rows.filter(named).select("record", key=keyed(entity, key))
-        for hashed, wanted in ((by_address, of_addresses), (by_entity, of_entities)):
-            hits = hashed.join(wanted, on="key", how="inner")
+    texts = {"address": fold(pl.col("address")), "entity": pl.when(named).then(entity)}
+    for about, wanted in entries.partition_by("about", as_dict=True).items():
+        text = texts[str(about[0])]
+        for key in keys:
+            hits = rows.select("record", key=keyed(text, key)).join(wanted, on="key", how="inner")
             found.append(hits.select("record", "kind", "source").cast(_SCHEMA))
-    blocked = _matching(rows, patterns).select(
-        "record", kind=pl.lit(PATTERN_KIND), source=pl.lit(PATTERN_SOURCE)
-    )
-    return pl.concat([*found, blocked.cast(_SCHEMA)]).unique().sort("record", "kind", "source")
+    if patterns:
+        blocked = _matching(rows, patterns).select(
+            "record", kind=pl.lit(PATTERN_KIND), source=pl.lit(PATTERN_SOURCE)
+        )
+        found.append(blocked.cast(_SCHEMA))
+    return pl.concat(found).unique().sort("record", "kind", "source")
 
 
 def _matching(rows: pl.DataFrame, patterns: Sequence[str]) -> pl.DataFrame:
     """Keep the rows of which a pattern matches the address, as sent or as dropped."""
-    if not patterns:
-        return rows.clear()
     expressions = [wildcard_to_regex(pattern) for pattern in _variants(patterns)]
     addresses = (
         pl.col("address"), pl.col("address_dropped").str.strip_chars().str.normalize("NFC"),

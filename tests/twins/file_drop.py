@@ -3,7 +3,7 @@
 from collections import defaultdict, deque
 from pathlib import Path
 
-from etl.errors import EtlError, FarSideRefused, Mismatch
+from etl.errors import FarSideRefused, Mismatch
 
 
 class TwinDrop:
@@ -20,9 +20,9 @@ class TwinDrop:
         """False: rename fails when the final name exists, as with a server that lacks it."""
         self.size_error_bytes = 0
         """Added to every size that is told."""
-        self._faults: defaultdict[str, deque[tuple[EtlError, bool]]] = defaultdict(deque)
+        self._faults: defaultdict[str, deque[tuple[Exception, bool]]] = defaultdict(deque)
 
-    def fail_next(self, verb: str, error: EtlError, *, after_effect: bool = False) -> None:
+    def fail_next(self, verb: str, error: Exception, *, after_effect: bool = False) -> None:
         """Let the next call of `verb` raise `error`, before or after it had its effect.
 
         Several orders for one verb are used up one by one, oldest first.
@@ -76,7 +76,7 @@ class TwinDrop:
         """Nothing to end; recorded all the same."""
         self._end(self._begin("close"))
 
-    def _begin(self, verb: str, *names: str) -> EtlError | None:
+    def _begin(self, verb: str, *names: str) -> Exception | None:
         """Record the call; raise a fault that strikes before the effect, return a later one."""
         self.calls.append((verb, *names))
         if not self._faults[verb]:
@@ -86,7 +86,7 @@ class TwinDrop:
             raise error
         return error
 
-    def _end(self, fault: EtlError | None) -> None:
+    def _end(self, fault: Exception | None) -> None:
         if fault is not None:
             raise fault
 

@@ -2,11 +2,13 @@
 
 import json
 import os
+import secrets
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from etl.config import build
+from etl.config import Config, build
 from etl.daemon import Daemon
 from etl.durable import KnownFolder
 from etl.extract.inbox import Inbox
@@ -47,6 +49,9 @@ class House:
         for number in range(feeds):
             self.lists.lists[100 + number] = OneList(f"List {number}", ("firstname", "lastname"))
         self.world: World | None = None
+        self.config: Config | None = None
+        """Read already; None to read it at every start."""
+        self.token: Callable[[int], str] = secrets.token_hex
 
     def feed_table(self, number: int) -> dict[str, Any]:
         """The configuration of one feed: a, b, …"""
@@ -84,7 +89,7 @@ class House:
 
     def open(self) -> World:
         """Open journal and store as a start of the process does."""
-        config = build(self.config_table(), {})
+        config = self.config or build(self.config_table(), {})
         state = self.root / "state"
         self.world = World(
             config=config,
@@ -99,6 +104,7 @@ class House:
             drops={"main": self.drop_twin, "other": self.other_drop},
             accounts={name: f"u@{name}:22/." for name in ("main", "other")},
             campaigns={"main": Campaign(self.lists, self.responses)},
+            token=self.token,
         )
         return self.world
 

@@ -10,8 +10,11 @@ from etl.guards import (
     RowBounds,
     disk_guard,
     freshness_guard,
+    freshness_problems,
     list_guards,
+    returning_problems,
     row_guards,
+    row_problems,
 )
 from etl.ports import ListDescription
 
@@ -127,3 +130,30 @@ def test_the_disk_floor_is_a_guard():
     disk_guard(10, 10)
     with pytest.raises(GuardTripped):
         disk_guard(9, 10)
+
+
+def test_a_plan_hears_of_every_guard():
+    """All that speak against it come, in the order in which they would trip."""
+    bounds = RowBounds(min_rows=500, max_shrink=0.2, max_growth=2.0)
+    codes = [each.code for each in row_problems(400, "2026", LAST, bounds)]
+    assert codes == ["min-rows", "outdated", "shrunk"]
+    assert [each.code for each in row_problems(0, "2026", LAST, bounds)] == ["no-rows"]
+    late = freshness_problems(NOW - 2 * DAY, 100, 7, NOW, DAY)
+    assert [each.code for each in late] == ["suppression-shrunk", "suppression-stale"]
+    assert [each.code for each in freshness_problems(None, None, 0, NOW, DAY)] == [
+        "suppression-missing"
+    ]
+
+
+def test_an_allowed_guard_does_not_hide_the_next_one():
+    """What is released is passed, what is not still trips."""
+    bounds = RowBounds(min_rows=500, max_shrink=0.2, max_growth=2.0)
+    assert tripped(400, bounds=bounds, allowed=("min-rows",)) == "shrunk"
+    assert tripped(400, "2026", bounds=bounds, allowed=("min-rows", "shrunk")) == "outdated"
+
+
+def test_nobody_returning_is_no_guard():
+    """One is."""
+    assert list(returning_problems(0)) == []
+    (problem,) = returning_problems(3)
+    assert (problem.code, problem.facts) == ("returning", {"returning": 3})

@@ -271,7 +271,7 @@ def test_a_check_that_kills_the_process_three_times_is_quarantined(house):
         batches = world.journal.batches.under_way()
         if batches:
             # An interrupt in Python still runs the clean-up; a SIGKILL does not.
-            world.journal.batches.step_begins(batches[0])
+            world.journal.batches.step_begins(batches[0], "checking")
             journal_deaths += 1
         house.close()
     house.responses.before = lambda _: None
@@ -504,6 +504,60 @@ def test_a_bug_in_a_refill_holds_it_after_three_deaths(house):
     house.clock.advance(600)
     house.run()
     assert house.receipts()["a_1.csv"]["fate"] == "archived"
+
+
+def test_a_file_taken_away_is_not_uploaded_again(house):
+    """Whoever the files are for may be quicker than the answer to our rename."""
+    lost = FarSideUnavailable("sftp-unreachable", in_doubt=True)
+    house.drop_twin.fail_next("rename", lost, after_effect=True)
+    house.drop("a_1.csv", people(10))
+    house.run()
+    (name,) = house.drop_twin.files
+    assert name.endswith(".csv")
+    del house.drop_twin.files[name]
+    house.clock.advance(600)
+    house.run()
+    assert house.receipts()["a_1.csv"]["fate"] == "archived"
+    assert house.drop_twin.files == {}
+    assert [call[0] for call in house.drop_twin.calls].count("put") == 1
+
+
+def test_a_bug_in_an_upload_holds_it_after_three_deaths(house):
+    """A drop that passed its check is held, not quarantined, when its upload kills the process."""
+    house.drop("a_1.csv", people(10))
+    for _ in range(3):
+        house.drop_twin.fail_next("put", RuntimeError("bug"))
+    for _ in range(3):
+        with pytest.raises(RuntimeError):
+            house.run()
+    assert house.run() == 1
+    assert house.receipts()["a_1.csv"]["held"]["code"] == "crashed-uploading"
+    house.clock.advance(600)
+    house.run()
+    assert house.receipts()["a_1.csv"]["fate"] == "archived"
+
+
+def test_a_bug_at_an_end_keeps_no_other_feed_back_for_ever(tmp_path):
+    """After three deaths in carrying out an end it is left alone for a while; others go on."""
+    house = House(tmp_path, feeds=2)
+    house.drop_twin.fail_next("put", FarSideUnavailable("sftp-unreachable", in_doubt=True))
+    house.drop("a_1.csv", people(10))
+    house.run()
+    house.ask("discard", house.receipts()["a_1.csv"]["batch"])
+    for _ in range(3):
+        house.drop_twin.fail_next("remove", RuntimeError("bug"))
+    for _ in range(3):
+        with pytest.raises(RuntimeError):
+            house.run()
+    house.drop("b_1.csv", people(10))
+    assert house.run() == 1
+    assert house.receipts()["b_1.csv"]["fate"] == "archived"
+    assert rest(house) != []
+    house.clock.advance(31 * 60)
+    house.run()
+    assert house.receipts()["a_1.csv"]["fate"] == "discarded"
+    assert rest(house) == []
+    house.close()
 
 
 def test_rows_that_waited_too_long_are_not_sent(house):

@@ -66,7 +66,10 @@ def test_a_newer_journal_is_refused(journal, path):
     with pytest.raises(Mismatch) as caught:
         Journal(path)
     assert caught.value.code == "journal-damaged"
-    assert caught.value.facts["detail"] == "it has version 2, this release knows 1"
+    assert (
+        caught.value.facts["detail"]
+        == f"it has version {VERSION + 1}, this release knows {VERSION}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -173,3 +176,74 @@ def test_calls_come_back_as_they_were_intended(journal):
     one, two = journal.refills.calls(batch, 1)
     assert (one.rows, one.codes, one.open) == ([0, 2, 3], bytes([0, 5, 7]), False)
     assert (two.rows, two.again, two.open) == ([4, 5, 6, 7], True, True)
+
+
+def completed(journal, number, target="1/7"):
+    """A batch whose refill of a list is complete."""
+    batch = journal.uploads.uploaded(claimed(journal, number, f"{number}"), NOW)
+    facts = {"rows_read": 1, "accepted": 1, "notes": [{"code": "same-content"}]}
+    journal.batches.checked(batch, facts, 1, f"staged{number}", "a")
+    batch = journal.refills.begin(batch, target, [], NOW)
+    return journal.batches.refilled(batch, NOW, 1, {})
+
+
+def wish(journal, batch, *codes):
+    journal.requests.ask("rollback", batch, codes, "wrong", "ops", NOW, "f", "s")
+    return journal.requests.waiting()[-1]
+
+
+def test_a_rollback_begins_uploaded(journal):
+    """It is made of its source, without notes, in UPLOADED, and has passed CLAIMED."""
+    source, undone = completed(journal, 1), completed(journal, 2)
+    undo = journal.rollbacks.find("f", "1/7")
+    assert (undo.source.id, undo.undone.id, undo.order) == (source.id, undone.id, "2")
+    batch = journal.rollbacks.begin(wish(journal, "20261124T100000Z-0000ff"), undo, NOW)
+    detail = journal.batches.detail(batch)
+    assert (batch.place, batch.rollback_of, batch.name) == (Place.UPLOADED, source.id, source.name)
+    assert (detail["staged_sha256"], detail["staged_rows"]) == ("staged1", 1)
+    assert detail["check"] == {"rows_read": 1, "accepted": 1, "notes": []}
+    assert undone.order < batch.order < "3"
+    moves = journal._database.connection.execute(
+        "SELECT place FROM moves WHERE batch=? ORDER BY rowid", (batch.id,)
+    )
+    assert [row["place"] for row in moves] == ["CLAIMED", "UPLOADED"]
+    assert journal.requests.waiting() == []
+
+
+def test_a_rollback_is_one_transaction(journal):
+    """Batch, allowed codes and the taken request come together, or none of them."""
+    completed(journal, 1)
+    completed(journal, 2)
+    undo = journal.rollbacks.find("f", "1/7")
+    identity = "20261124T100000Z-0000ff"
+    request = wish(journal, identity, "returning")
+    with journal._database.write() as db:
+        db.execute("INSERT INTO allowed VALUES (?, 'returning', 0)", (identity,))
+    with pytest.raises(Mismatch):
+        journal.rollbacks.begin(request, undo, NOW)
+    assert journal.batches.find(identity) is None
+    assert journal.requests.waiting() == [request]
+    moves = journal._database.connection.execute("SELECT * FROM moves WHERE batch=?", (identity,))
+    assert moves.fetchall() == []
+
+
+def test_what_was_in_another_list_is_no_way_back(journal):
+    """Neither as what goes back nor as what is undone."""
+    completed(journal, 1, "1/8")
+    completed(journal, 2)
+    assert journal.rollbacks.find("f", "1/7") is None
+    completed(journal, 3)
+    assert journal.rollbacks.find("f", "1/7") is not None
+    assert journal.rollbacks.find("f", "1/8") is None
+    assert journal.rollbacks.find("g", "1/7") is None
+
+
+def test_a_list_left_partial_goes_back_to_the_last_completed_refill(journal):
+    """What is being filled in is undone, and what a rollback comes after is the newer of both."""
+    source = completed(journal, 5)
+    stuck = journal.uploads.uploaded(claimed(journal, 2, "2"), NOW)
+    stuck = journal.refills.begin(stuck, "1/7", [], NOW)
+    undo = journal.rollbacks.find("f", "1/7")
+    assert (undo.source.id, undo.undone.id, undo.order) == (source.id, stuck.id, "5")
+    batch = journal.rollbacks.begin(wish(journal, "20261124T100000Z-0000ff"), undo, NOW)
+    assert journal.rollbacks.undone(batch).id == stuck.id

@@ -131,6 +131,60 @@ def test_a_lost_answer_is_settled_by_the_count_without_a_clear(journal, call, er
     assert bench.count("clear") == 1
 
 
+def test_a_drop_whose_every_row_fails_is_not_poisonous(journal):
+    """A right that was taken away looks like it: held, nobody poisoned, right when it is back."""
+    bench = Bench(journal, rows=2)
+    bench.campaign.poisoned = set(bench.ids)
+    with pytest.raises(FarSideRefused) as held:
+        bench.run()
+    assert held.value.code == "call-failing"
+    assert bench.place is Place.REFILLING
+    bench.campaign.poisoned = set()
+    outcome = bench.run()
+    assert bench.rows == bench.ids
+    assert (outcome.poisoned, outcome.listed) == (0, 2)
+
+
+@pytest.mark.parametrize("after", [True, False])
+def test_whoever_leaves_after_a_call_in_doubt_costs_no_clear(journal, after):
+    """Somebody it may have brought and who said no since is removed by the remove calls."""
+    bench = Bench(journal)
+    bench.campaign.fail_next("add", Death(), after_effect=after, skip=1)
+    with pytest.raises(Death):
+        bench.run()
+    bench.late = {7: "unsubscribed"}
+    bench.campaign.unsubscribed = {bench.ids[7]}
+    outcome = bench.run()
+    assert sorted(bench.rows) == [each for each in bench.ids if each != bench.ids[7]]
+    assert (outcome.listed, outcome.count, outcome.suppressed_late) == (24, 24, 1)
+    assert bench.count("clear") == 1
+
+
+def test_whoever_only_we_suppress_after_a_call_in_doubt_is_cleared_away(journal):
+    """Nobody but a further clear takes out whom Campaign itself would not remove."""
+    bench = Bench(journal)
+    bench.campaign.fail_next("add", Death(), after_effect=True, skip=1)
+    with pytest.raises(Death):
+        bench.run()
+    bench.late = {7: "bounced"}
+    bench.run()
+    assert sorted(bench.rows) == [each for each in bench.ids if each != bench.ids[7]]
+    assert bench.count("clear") == 2
+
+
+@pytest.mark.parametrize("code", [6, 7])
+def test_a_row_refused_after_a_call_in_doubt_costs_no_clear(journal, code):
+    """A row that is there from a lost call and is refused when sent again is right where it is."""
+    bench = Bench(journal)
+    bench.campaign.fail_next("add", Death(), after_effect=True, skip=1)
+    with pytest.raises(Death):
+        bench.run()
+    bench.campaign.codes[bench.ids[7]] = code
+    bench.run()
+    assert sorted(bench.rows) == bench.ids
+    assert bench.count("clear") == 1
+
+
 @pytest.mark.parametrize("after", [True, False])
 def test_a_lost_answer_to_clear_is_asked_about(journal, after):
     """A clear in doubt is proved by an empty list or made again; never counted as further."""
