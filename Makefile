@@ -14,7 +14,7 @@ endef
 export DOCS_CHECK
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test long check docs bench clean environment environment-for-tests
+.PHONY: help demo test faults check docs bench clean environment environment-for-tests
 
 help: ## show these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r a b; do printf '%-12s %s\n' "$$a" "$$b"; done
@@ -25,8 +25,10 @@ demo: environment ## the whole path on embedded servers; nothing to set up
 test: environment-for-tests ## the tests, but those marked long
 	$(BIN)/pytest -n 2
 
-long: environment-for-tests ## the tests that take minutes
-	$(BIN)/pytest -n 2 -m long --timeout 1800
+faults: environment-for-tests ## the long proof by breaking it: hours; ETL_FAULTS_SEED=n goes on with other seeds
+	@mkdir -p build
+	ETL_FAULTS_FIGURES=$${ETL_FAULTS_FIGURES:-$(CURDIR)/build/faults.jsonl} $(BIN)/pytest -n 2 -m long tests/faults --timeout 3000
+	@PYTHONPATH=. $(BIN)/python -m tests.faults.figures $${ETL_FAULTS_FIGURES:-build/faults.jsonl}
 
 check: environment ## style, types, import contracts, generated pages
 	$(BIN)/ruff check
@@ -39,8 +41,8 @@ check: environment ## style, types, import contracts, generated pages
 docs: environment ## write the generated pages anew
 	$(BIN)/python docs/make_reasons.py
 
-bench: environment ## the benchmarks, one after the other
-	@for file in benchmarks/bench_*.py; do [ -e "$$file" ] || continue; echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+bench: environment-for-tests ## the benchmarks, one after the other
+	@for file in benchmarks/bench_*.py; do [ -e "$$file" ] || continue; echo "== $$file"; PYTHONPATH=. $(BIN)/python "$$file" || exit 1; done
 
 clean: ## remove the environment and every cache
 	rm -rf .venv .venv.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

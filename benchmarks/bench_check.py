@@ -10,7 +10,6 @@ import csv
 import hashlib
 import json
 import os
-import platform
 import random
 import statistics
 import subprocess
@@ -19,11 +18,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import polars as pl
+from reporting import circumstances, put_into_results
 
 from etl.shipped import shipped
 from etl.transform.check import Attribute, CheckPlan, Consent, Refusal, check
@@ -31,7 +29,6 @@ from etl.transform.encode import encode
 from etl.transform.schema import load_schema
 from etl.transform.suppress import keyed_texts, suppress
 
-RESULTS = Path(__file__).with_name("RESULTS.md")
 KEY = b"a key for the benchmark"
 ENTRIES, ENTRIES_THAT_HIT = 20_000, 1_000
 BREAKS_EVERY, QUOTES_EVERY = 1_000, 50
@@ -225,27 +222,6 @@ def _cells(cost: Cost) -> tuple[float, float, float]:
     return cost.wall, cost.cpu, cost.peak_mib
 
 
-def circumstances(arguments: argparse.Namespace, load: tuple[float, float, float]) -> list[str]:
-    """Say what was run, with what, on what, and how busy the machine was."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line for line in info.read_text("utf-8").splitlines() if "model name" in line]
-        model = names[0].partition(":")[2].strip() if names else model
-    options = f"--rows {arguments.rows} --runs {arguments.runs} --seed {arguments.seed}"
-    packages = ", ".join(f"{name} {version(name)}" for name in ("polars", "polars-hash"))
-    before, after = ("/".join(f"{each:.2f}" for each in of) for of in (load, os.getloadavg()))
-    return [
-        f"- command: `python benchmarks/bench_check.py {options}`",
-        f"- {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, Python {platform.python_version()}, {packages}",
-        f"- {model}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
-        f"- load average before {before}, after {after}",
-        f"- medians of {arguments.runs} runs of each path, in turn; wall, CPU and peak memory are",
-        "  those of the whole process; the last two columns compare wall without start and imports",
-        "",
-    ]
-
-
 def main() -> None:
     """Run all, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -267,11 +243,16 @@ def main() -> None:
             tables += compare(
                 Path(folder), arguments.rows, bad_share, arguments.runs, arguments.seed
             )
-    text = "\n".join([*circumstances(arguments, load), *tables])
+    options = f"--rows {arguments.rows} --runs {arguments.runs} --seed {arguments.seed}"
+    told = circumstances(f"bench_check.py {options}", ("polars", "polars-hash"), load)
+    what = [
+        f"- medians of {arguments.runs} runs of each path, in turn; wall, CPU and peak memory are",
+        "  those of the whole process; the last two columns compare wall without start and imports",
+    ]
+    text = "\n".join([*told, *what, "", *tables])
     sys.stdout.write(text)
     if arguments.write:
-        head = RESULTS.read_text("utf-8").partition("## Run\n")[0] if RESULTS.exists() else ""
-        RESULTS.write_text(f"{head}## Run\n\n{text}", "utf-8")
+        put_into_results("The check", text)
 
 
 if __name__ == "__main__":

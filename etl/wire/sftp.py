@@ -42,6 +42,10 @@ _WRITE_CREATE_TRUNCATE = 0x02 | 0x08 | 0x10
 _NO_ATTRIBUTES = struct.pack(">I", 0)
 _SIZE_IS_GIVEN = 0x01
 _LONGEST_NAME_BYTES = 255
+# OpenSSH that was told to forbid a request (-P) answers "permission denied" and does not announce
+# it. Some servers know one that they do not announce, so asking comes first.
+_POSIX_RENAME = "posix-rename@openssh.com"
+_STATVFS = "statvfs@openssh.com"
 
 
 class SftpDrop:
@@ -82,9 +86,10 @@ class SftpDrop:
         paths = text(self._path(temporary)) + text(self._path(final))
         with self._talk(self._access.answer_seconds) as requests:
             try:
-                requests.ask(Kind.EXTENDED, text("posix-rename@openssh.com"), paths)
+                requests.ask(Kind.EXTENDED, text(_POSIX_RENAME), paths)
             except StatusError as error:
-                if error.code != Status.UNSUPPORTED:
+                announced = _POSIX_RENAME in requests.extensions
+                if announced and error.code != Status.UNSUPPORTED:
                     raise self._refusal("rename", error.detail) from None
             else:
                 return
@@ -118,7 +123,7 @@ class SftpDrop:
             try:
                 return self._free_bytes(requests)
             except StatusError as error:
-                if error.code == Status.UNSUPPORTED:
+                if error.code == Status.UNSUPPORTED or _STATVFS not in requests.extensions:
                     return None
                 raise self._refusal("statvfs", error.detail) from None
 
@@ -244,7 +249,7 @@ class SftpDrop:
     def _free_bytes(self, requests: Requests) -> int:
         body = requests.ask(
             Kind.EXTENDED,
-            text("statvfs@openssh.com"),
+            text(_STATVFS),
             text(self._access.folder),
             wanted=Kind.EXTENDED_REPLY,
         )

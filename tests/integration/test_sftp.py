@@ -489,6 +489,58 @@ def test_plain_rename_is_told(embedded: EmbeddedSftp, key: Path, source: Path) -
     ]
 
 
+def _without(*requests: str) -> list[str]:
+    """Options of an sshd that forbids some SFTP requests."""
+    command = f"internal-sftp -P {','.join(requests)}"
+    return [f"Subsystem sftp {command}", f"ForceCommand {command}"]
+
+
+def test_posix_rename_is_forbidden(key: Path, source: Path) -> None:
+    """A real sshd that forbids posix-rename says "permission denied"; the plain one is used."""
+    with Sshd([_public(key)], options=_without("posix-rename"), subsystem=False) as server:
+        drop = drop_to(server, key)
+        drop.put(source, "a.part")
+        drop.rename("a.part", "a.csv")
+        assert drop.plain_rename
+        drop.close()
+        assert [path.name for path in server.folder.iterdir()] == ["a.csv"]
+
+
+def test_statvfs_is_forbidden(key: Path, source: Path) -> None:
+    """A server that forbids statvfs does not tell what is free, and that is no refusal."""
+    with Sshd([_public(key)], options=_without("statvfs"), subsystem=False) as server:
+        drop = drop_to(server, key)
+        assert drop.free() is None
+        assert drop.put(source, "a.part") == 1 << 20
+        drop.close()
+
+
+def test_every_rename_is_forbidden(key: Path, source: Path) -> None:
+    """A server that forbids both renames is a refusal, and the temporary name stays."""
+    options = _without("posix-rename", "rename")
+    with Sshd([_public(key)], options=options, subsystem=False) as server:
+        drop = drop_to(server, key)
+        drop.put(source, "a.part")
+        with pytest.raises(FarSideRefused) as caught:
+            drop.rename("a.part", "a.csv")
+        drop.close()
+        assert caught.value.facts["detail"] == "permission denied"
+        assert [path.name for path in server.folder.iterdir()] == ["a.part"]
+
+
+def test_posix_rename_that_is_there_is_not_gone_around(sshd: Sshd, key: Path, source: Path) -> None:
+    """Where a server announces posix-rename, its refusal is not tried in another way."""
+    drop = drop_to(sshd, key)
+    drop.put(source, "a.part")
+    sshd.folder.chmod(0o555)
+    with pytest.raises(FarSideRefused) as caught:
+        drop.rename("a.part", "a.csv")
+    sshd.folder.chmod(0o755)
+    drop.close()
+    assert caught.value.facts["detail"] == "permission denied"
+    assert not drop.plain_rename
+
+
 # --- silence -------------------------------------------------------------------------------------
 
 
