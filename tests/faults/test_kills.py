@@ -1,12 +1,8 @@
-"""The installed process is killed at many places; after the next start everything is exact."""
+"""The installed daemon dies while a far side answers; after the next start everything is exact."""
 
-import contextlib
 import os
-import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +17,7 @@ from tests.servers.aftermath import (
     rows_of,
 )
 from tests.servers.service import MANDATOR, Setting, as_csv, people, person, setting
-from tests.servers.strace import dying_at, slow
+from tests.servers.strace import slow
 
 # 25 people in three chunks, less two who are suppressed from the start; one row breaks a rule.
 DROP = as_csv([*people(25), person(99, email="no-address")])
@@ -30,18 +26,6 @@ LEAVES = "p7@example.org"
 """Unsubscribes while the service is dead."""
 STAYED = [address for address in ACCEPTED if address != LEAVES]
 
-COMMITS = (
-    "check-begins", "has-case", "checked", "check-ends", "upload-begins", "upload-intended",
-    "uploaded", "refill-begins", "id-rule-pinned", "clear-intended", "cleared",
-    "chunk-1-intended", "chunk-1-answered", "chunk-2-intended", "chunk-2-answered",
-    "chunk-3-intended", "chunk-3-answered", "purge-intended", "refilled", "refill-ends",
-    "archived",
-)  # fmt: skip
-"""What the work's thread writes into the journal for this drop, in order.
-
-Only from the sixth on: the scan's thread has five of its own, which would come first.
-"""
-
 
 def furnish(made: Setting) -> None:
     """Yesterday's people in the list, two suppressed ones, and the drop in the inbox."""
@@ -49,29 +33,6 @@ def furnish(made: Setting) -> None:
     made.control.put_recipients(list_id=100, recipients=[o | {"attributes": {}} for o in old])
     made.control.unsubscribe(mandator=MANDATOR, ids=["p3@example.org"])
     made.control.block(mandator=MANDATOR, entries=["p4*@example.org"])
-    # One look settles a drop and no second one follows, so the calls of each thread are countable.
-    made.tables = ""
-    made.scan = 'every_seconds = 60\nsightings = 1\nwatch = "off"'
-    made.write_config()
-
-
-def first_scan_only(made: Setting) -> None:
-    """Back to the usual scan for the start after the death."""
-    made.scan = "every_seconds = 0.1\nsightings = 2"
-    made.write_config()
-
-
-def dies(made: Setting, calls: str, path: Path | None, nth: int) -> bool:
-    """Run until the nth of these calls kills the process; False when it never came to that."""
-    made.start(*dying_at(calls, path=path, nth=nth))
-    assert made.child is not None
-    until = time.monotonic() + 40
-    while made.child.poll() is None and not is_settled(made):
-        assert time.monotonic() < until, made.log.read_text()
-        time.sleep(0.05)
-    died = made.child.poll() in {-signal.SIGKILL, 128 + signal.SIGKILL}
-    made.kill()
-    return died
 
 
 def places(made: Setting) -> list[str]:
@@ -86,7 +47,6 @@ def goes_on(made: Setting, listed: list[str], uploaded: list[str] | None = None)
     uploaded_before = bool(
         rows_of(made, "SELECT 1 FROM batches WHERE upload_intent_at NOTNULL")
     ) and not any(name.endswith(".part") for name in made.remote())
-    first_scan_only(made)
     starts = made.log.read_text().count('"started"')
     made.start()
     made.wait(lambda: made.log.read_text().count('"started"') > starts)
@@ -106,135 +66,10 @@ def goes_on(made: Setting, listed: list[str], uploaded: list[str] | None = None)
     assert wanted <= set(found)
 
 
-@dataclass(frozen=True, slots=True)
-class Death:
-    """Where to die by system call, and what proves that it was there."""
-
-    calls: str
-    path: str | None
-    nth: int
-    there: Callable[[Setting], Any]
-    proved: bool = False
-    """Whether the list was proved before, so that who leaves afterwards is in it until the next."""
-
-
-def commit(name: str, there: Callable[[Setting], Any], *, proved: bool = False) -> Death:
-    """Die when a commit of the work's thread is written but nothing after it has begun."""
-    return Death(
-        "fdatasync", "state/journal.sqlite3-wal", COMMITS.index(name) + 1, there, proved
-    )  # fmt: skip
-
-
 def journal_says(place: str, sql: str = "1") -> Callable[[Setting], bool]:
     """The batch is at a place, and a condition on its row holds."""
     query = f"SELECT place FROM batches WHERE {sql}"  # noqa: S608 - conditions written here
     return lambda made: rows_of(made, query) == [(place,)]
-
-
-def chunks_say(answered: int, intended: int) -> Callable[[Setting], bool]:
-    """So many chunks were answered and intended, and so many had come to Campaign."""
-
-    def there(made: Setting) -> bool:
-        found = rows_of(made, "SELECT ack_at NOTNULL FROM calls ORDER BY number")
-        expected = [(1,)] * answered + [(0,)] * (intended - answered)
-        return found == expected and len(made.calls("addAll3")) == answered
-
-    return there
-
-
-def nothing_moved(made: Setting) -> bool:
-    return [p.name for p in made.inbox.iterdir() if p.is_file()] == ["a.csv"]
-
-
-def is_claimed(made: Setting) -> bool:
-    return not places(made) and [p.name for p in claims(made) if p.is_file()] == ["a.csv"]
-
-
-def copies(made: Setting) -> bool:
-    found = [path.name for path in (made.state / "batches").rglob("*") if path.is_file()]
-    return is_claimed(made) and found == [".original.partial"]
-
-
-def upload_is_intended(made: Setting) -> bool:
-    sql = "upload_intent_at NOTNULL AND uploaded_at IS NULL"
-    return journal_says("CLAIMED", sql)(made) and [n[-5:] for n in made.remote()] == [".part"]
-
-
-def has_receipt(made: Setting) -> bool:
-    return bool(made.receipts()) and places(made) == ["ARCHIVED"]
-
-
-def archived_files(made: Setting) -> list[Path]:
-    return [path for path in (made.state / "archive").rglob("*") if path.is_file()]
-
-
-MONTH = f"state/archive/{datetime.now(UTC):%Y-%m}"
-
-DEATHS = {
-    "at-the-claims-rename": Death("rename", "inbox/a.csv", 1, nothing_moved),
-    "claimed-not-copied": Death("fsync", "inbox", 2, is_claimed),
-    "in-the-private-copy": Death("fchmod", None, 4, copies),
-    "claim-journalled": Death(
-        "fdatasync", "state/journal.sqlite3-wal", 4, journal_says("CLAIMED")
-    ),
-    "uploaded": commit("uploaded", journal_says("UPLOADED")),
-    "clear-intended": commit("clear-intended", lambda made: (
-        journal_says("REFILLING")(made) and not made.calls("clear")
-    )),
-    "cleared": commit("cleared", lambda made: (
-        journal_says("REFILLING")(made) and not made.list_ids()
-    )),
-    "chunk-intended": commit("chunk-2-intended", chunks_say(1, 2)),
-    "chunk-answered": commit("chunk-2-answered", chunks_say(2, 2)),
-    "purge-intended": commit("purge-intended", lambda made: (
-        journal_says("REFILLING")(made) and not made.calls("removeUnsubscribed")
-        and len(made.list_ids()) == 23 and len(made.calls("getCount")) == 1
-    )),
-    "refilled": commit("refilled", journal_says("REFILLED"), proved=True),
-    "end-journalled": Death("mkdir", MONTH, 1, lambda made: (
-        journal_says("ARCHIVED")(made) and not made.receipts() and not archived_files(made)
-    ), proved=True),
-    "archived-without-receipt": Death("fsync", MONTH, 1, lambda made: (
-        archived_files(made) and not made.receipts()
-    ), proved=True),
-    "receipt-with-claim": Death("fsync", "receipts", 1, lambda made: (
-        has_receipt(made) and any(path.is_file() for path in claims(made))
-    ), proved=True),
-    "claim-half-gone": Death("rmdir", None, 1, lambda made: (
-        has_receipt(made) and not any(path.is_file() for path in claims(made)) and claims(made)
-    ), proved=True),
-}  # fmt: skip
-
-
-SHIFTS = (0, 1, -1, 2, -2, 3, -3)
-"""Commits that have come or gone since COMMITS was written down."""
-
-
-@contextlib.contextmanager
-def dead(root: Path, death: Death) -> Iterator[Setting]:
-    """A setting whose process died exactly where it should; tried near by if it did not.
-
-    Only the place that the journal and the far sides show counts, never the number of a call.
-    """
-    for shift in SHIFTS if death.calls == "fdatasync" else (0,):
-        folder = root / f"shift{shift}"
-        folder.mkdir()
-        with setting(folder) as made:
-            furnish(made)
-            made.drop("a.csv", DROP)
-            path = None if death.path is None else folder / death.path
-            if dies(made, death.calls, path, death.nth + shift) and death.there(made):
-                yield made
-                return
-    raise AssertionError("the process died nowhere near where it should")
-
-
-@pytest.mark.parametrize("where", DEATHS)
-def test_death_by_system_call(tmp_path: Path, where: str) -> None:
-    """A process killed at this system call leaves nothing that the next start does not mend."""
-    death = DEATHS[where]
-    with dead(tmp_path, death) as made:
-        goes_on(made, ACCEPTED if death.proved else STAYED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +123,6 @@ def test_call_of_the_dead_arrives_late(tmp_path: Path) -> None:
         assert len(made.list_ids()) == 10
         # The next process stops before its last count; only then the old call is let through.
         proof = made.control.hold("removeBlacklisted", before=True)
-        first_scan_only(made)
         made.start()
         assert made.control.wait_held(proof)
         calls = len(made.calls("addAll3"))
@@ -300,16 +134,6 @@ def test_call_of_the_dead_arrives_late(tmp_path: Path) -> None:
         assert made.stop() == 0
         assert_one_archived(made, DROP, ACCEPTED, ACCEPTED)
         assert len(made.calls("clear")) == 1
-
-
-def test_death_at_the_uploads_rename(tmp_path: Path) -> None:
-    """An upload whose rename was not sent begins anew, without who said no meanwhile."""
-    with dead(tmp_path, commit("upload-intended", upload_is_intended)) as made:
-        temporary = next(iter(made.remote().values()))
-        assert LEAVES.encode() in temporary
-        goes_on(made, STAYED)
-        (visible,) = made.remote().values()
-        assert LEAVES.encode() not in visible
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may look into the server's processes")
@@ -361,16 +185,6 @@ def test_stop_in_the_check_is_no_death(tmp_path: Path) -> None:
             made.child.terminate()
             made.control.release(rule)
             assert made.child.wait(30) == 0
-        first_scan_only(made)
         made.start()
         assert made.wait_for("a.csv", "archived", "quarantined")["fate"] == "archived"
         assert made.stop() == 0
-
-
-def test_death_after_the_claim_is_gone(tmp_path: Path) -> None:
-    """A process killed right after it took the claimed file away leaves no copy of ours behind."""
-    with dead(tmp_path, DEATHS["claim-journalled"]) as made:
-        assert dies(made, "fsync", made.inbox / ".claimed" / "etl", 1)
-        assert has_receipt(made)
-        assert not claims(made), "the kill was not where it should be"
-        goes_on(made, ACCEPTED)

@@ -19,7 +19,8 @@ LIFE = ["CLAIMED", "UPLOADED", "REFILLING", "REFILLED", "ARCHIVED"]
 def rows_of(setting: Setting, sql: str) -> list[tuple[Any, ...]]:
     """Rows of the journal as it is on the disk now; none while it is not made."""
     path = setting.state / "journal.sqlite3"
-    if not path.exists():
+    # Cut off while it was made: only who may write can take that back.
+    if not path.exists() or path.with_name(f"{path.name}-journal").exists():
         return []
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as journal:
         if not journal.execute("SELECT 1 FROM sqlite_master WHERE name='batches'").fetchall():

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,9 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from etl.sandbox.control import Control
 from etl.sandbox.sftp import make_key
-from tests.servers.sshd import Sshd
+from tests.servers.far_sides import FarSides
 
 ETL = Path(sys.executable).with_name("etl")
 """The console script as installed beside this interpreter."""
@@ -60,8 +60,14 @@ def as_csv(rows: list[dict[str, str]], columns: list[str] | None = None) -> byte
 class Setting:
     """Folders, far sides and configuration; `etl` runs inside `with`."""
 
-    def __init__(self, root: Path, feeds: int = 1, **switches: Any) -> None:
+    def __init__(
+        self, root: Path, feeds: int = 1, *, far: FarSides | None = None,
+        mandator: int = MANDATOR, first_list: int = 100, **switches: Any,
+    ) -> None:  # fmt: skip
+        """Far sides of its own, or a client and lists of its own on those of many."""
         self.root = root
+        self.far = far
+        self.mandator, self.first_list = mandator, first_list
         self.feeds = feeds
         self.switches = switches
         self.child: subprocess.Popen[bytes] | None = None
@@ -86,26 +92,27 @@ class Setting:
         (root / "secret" / "password").write_text(PASSWORD + "\n")
         (root / "secret" / "store").write_text(STORE_KEY + "\n")
         (root / "schema.json").write_text(json.dumps(SCHEMA))
-        self.public_key = make_key(root / "secret" / "key")
+        if far is None:
+            self.public_key = make_key(root / "secret" / "key")
+        else:
+            shutil.copy(far.key, root / "secret" / "key")
+        self.remote_folder = "" if far is None else f"/{mandator}"
 
     # --- far sides ---------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
         self._stack = contextlib.ExitStack()
-        self.sshd = self._stack.enter_context(Sshd([self.public_key]))
-        command = [sys.executable, "-m", "etl.sandbox", "campaign", "--port", "0",
-                   "--control-port", "0", "--tls", str(self.root / "tls"),
-                   "--call-log", str(self.call_log), *self.simulator_options]  # fmt: skip
-        self.simulator = subprocess.Popen(command, stdout=subprocess.PIPE)
-        self._stack.callback(self._end_simulator)
-        assert self.simulator.stdout is not None
-        ready = json.loads(self.simulator.stdout.readline())
-        self.url, self.ca_file = ready["url"], ready["ca_file"]
-        self.control = Control(ready["control_url"])
-        self.control.add_client(mandator=MANDATOR, user="api", password=PASSWORD)
+        if self.far is None:
+            own = FarSides(self.root, self.simulator_options, self.public_key)
+            self.far = self._stack.enter_context(own)
+        self.sshd, self.control = self.far.sshd, self.far.control
+        self.url, self.ca_file = self.far.url, self.far.ca_file
+        if self.remote_folder:
+            self.sshd.make_folder(self.files)
+        self.control.add_client(mandator=self.mandator, user="api", password=PASSWORD)
         for number in range(self.feeds):
             self.control.add_list(
-                mandator=MANDATOR, list_id=100 + number, name=f"List {number}",
+                mandator=self.mandator, list_id=self.first_list + number, name=f"List {number}",
                 attributes={"firstname": "STRING", "lastname": "STRING", "entity-id": "STRING"},
             )  # fmt: skip
         if self.switches:
@@ -116,12 +123,6 @@ class Setting:
     def __exit__(self, *_: object) -> None:
         self.kill()
         self._stack.close()
-
-    def _end_simulator(self) -> None:
-        self.simulator.terminate()
-        self.simulator.wait(10)
-        assert self.simulator.stdout is not None
-        self.simulator.stdout.close()
 
     # --- configuration -----------------------------------------------------------------------
 
@@ -144,9 +145,10 @@ class Setting:
             f'keys = [{{id = "k1", secret = {{file = "{self.root}/secret/store"}}}}]',
             "[sftp.main]", f'host = "{self.sshd.host}"', f"port = {self.sshd.port}",
             f'user = "{self.sshd.user}"', f'key = {{file = "{self.root}/secret/key"}}',
-            f'host_keys = ["{self.sshd.host_key}"]', f'folder = "{self.sshd.remote}"',
+            f'host_keys = ["{self.sshd.host_key}"]',
+            f'folder = "{self.sshd.remote}{self.remote_folder}"',
             "connect_seconds = 2", "answer_seconds = 5",
-            "[client.main]", f"mandator = {MANDATOR}", 'user = "api"',
+            "[client.main]", f"mandator = {self.mandator}", 'user = "api"',
             f'password = {{file = "{self.root}/secret/password"}}',
             f'endpoint = "{self.url}/"', f'ca_file = "{self.ca_file}"', "chunk_rows = 10",
             "read_seconds = 5", "call_seconds = 10",
@@ -165,7 +167,7 @@ class Setting:
             "kind": '"regular"',
             "client": '"main"',
             "sftp": '"main"',
-            "list": f'{{id = {100 + number}, name = "List {number}"}}',
+            "list": f'{{id = {self.first_list + number}, name = "List {number}"}}',
             "consent": '{opt-in-id = "consent-1", description = "Newsletter"}',
             "attributes": "{" + ", ".join(f'{n} = "{n}"' for n in ATTRIBUTES) + "}",
             "guards": "{min_rows = 1, believe_count_after_seconds = 0.5}",
@@ -258,11 +260,16 @@ class Setting:
 
     def list_ids(self, number: int = 0) -> list[str]:
         """The recipient ids in a feed's list, in order."""
-        return [row["id"] for row in self.control.list_content(list_id=100 + number)]
+        return [row["id"] for row in self.control.list_content(list_id=self.first_list + number)]
 
     def remote(self) -> dict[str, bytes]:
         """The files on the SFTP server."""
-        return {path.name: path.read_bytes() for path in sorted(self.sshd.folder.iterdir())}
+        return {path.name: path.read_bytes() for path in sorted(self.files.iterdir())}
+
+    @property
+    def files(self) -> Path:
+        """Where uploaded files arrive here."""
+        return Path(f"{self.sshd.folder}{self.remote_folder}")
 
     def calls(self, method: str | None = None) -> list[dict[str, Any]]:
         """The simulator's call log."""

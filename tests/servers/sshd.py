@@ -94,6 +94,12 @@ class Sshd:
         self._stop()
         shutil.rmtree(self._base)
 
+    def make_folder(self, path: Path) -> None:
+        """Make one below `folder` that the client may write to."""
+        path.mkdir()
+        if self.root:
+            os.chown(path, self.uid, self.gid)
+
     def new_host_key(self, kind: KeyKind = "ed25519") -> None:
         """Start again on the same port with another host key."""
         (self._base / f"host_{kind}").unlink()

@@ -1,23 +1,10 @@
-"""Deaths placed by system call: SIGKILL at the entry of the nth, which is then not carried out."""
+"""System calls of a process that runs, made slow."""
 
 import contextlib
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-
-
-def dying_at(calls: str, *, path: Path | None = None, nth: int = 1) -> list[str]:
-    """The command that runs another one and kills it at its nth call, counted in each thread.
-
-    With `path`, only calls that touch exactly this path count.
-    """
-    which = ",".join(f"?{call}" for call in calls.split(","))
-    command = ["strace", "-f", "-qqq", "-o", "/dev/null"]
-    command += ["-e", f"trace={which}", "-e", f"inject={which}:signal=KILL:when={nth}"]
-    if path is not None:
-        command += ["-P", str(path)]
-    return command
 
 
 @contextlib.contextmanager

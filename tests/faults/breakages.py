@@ -1,0 +1,262 @@
+"""Ways to break the protocol, and which test must catch each.
+
+Every breakage is a change of the source text, made in a copy of the tree; see test_breakages.
+"""
+
+from dataclasses import dataclass
+
+REFILL, UPLOAD = "etl/load/refill.py", "etl/load/upload.py"
+JOURNAL, PIPELINE = "etl/journal/refills.py", "etl/pipeline.py"
+POWER = "-m long tests/faults/test_power_cuts.py"
+HISTORIES = "tests/faults/test_history.py::test_any_short_history"
+LIFE, REFILLS = "tests/unit/test_life.py", "tests/unit/load/test_refill.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Breakage:
+    """One change that must not go unseen."""
+
+    name: str
+    edits: tuple[tuple[str, str, str], ...]
+    """File, what stands there exactly once, what takes its place."""
+    caught_by: str
+    """What pytest is given; it stops at the first that fails."""
+
+
+BREAKAGES = (
+    Breakage(
+        "no fsync of a folder",
+        (("etl/durable.py",
+          "    try:\n        os.fsync(descriptor)\n    except OSError as error:",
+          "    try:\n        pass\n    except OSError as error:"),),
+        POWER,
+    ),
+    Breakage(
+        "no fsync of a file",
+        (("etl/durable.py", "            os.fsync(descriptor)\n        finally:",
+          "        finally:"),),
+        POWER,
+    ),
+    Breakage(
+        "synchronous NORMAL in place of FULL",
+        (("etl/sqlite_file.py", "PRAGMA synchronous=FULL", "PRAGMA synchronous=NORMAL"),
+         ("etl/sqlite_file.py", "synchronous != 2:", "synchronous != 1:")),
+        POWER,
+    ),
+    Breakage(
+        "a failed fsync is not looked at",
+        (("etl/durable.py", "            os.fsync(descriptor)\n        finally:",
+          "            with contextlib.suppress(OSError):\n                os.fsync(descriptor)\n"
+          "        finally:"),),
+        "tests/unit/test_durable.py",
+    ),
+    Breakage(
+        "clear without an intent before it",
+        ((REFILL, "        elders = self.elders()\n",
+          "        self.campaign.clear(self.plan.list_id)\n        elders = self.elders()\n"),),
+        f"{HISTORIES}[0]",
+    ),
+    Breakage(
+        "clear before the guards",
+        ((REFILL, "        late = self.suppressed_now(rows)\n        self.journal",
+          "        self.campaign.clear(self.plan.list_id)\n"
+          "        late = self.suppressed_now(rows)\n        self.journal"),),
+        REFILLS,
+    ),
+    Breakage(
+        "refill without a clear",
+        ((REFILL, "            self.campaign.clear(self.plan.list_id)\n        self.journal",
+          "            pass\n        self.journal"),),
+        REFILLS,
+    ),
+    Breakage(
+        "add without an intent before it",
+        ((REFILL, "            codes = bytes(self.campaign.add(self.plan.list_id, "
+                  "self._recipients(rows)))",
+          "            self._answered(under_way, ledger, call, None)\n"
+          "            codes = bytes(self.campaign.add(self.plan.list_id, "
+          "self._recipients(rows)))"),),
+        f"{HISTORIES}[0]",
+    ),
+    Breakage(
+        "a call in doubt taken as sent",
+        ((REFILL, "        self._answered(under_way, ledger, doubtful, None)\n        return True",
+          "        self._answered(under_way, ledger, doubtful, bytes(len(doubtful.rows)))\n"
+          "        return True"),),
+        REFILLS,
+    ),
+    Breakage(
+        "no count is looked at",
+        ((REFILL, "        if not low <= count <= high:\n            return False\n", ""),
+         (REFILL, "            if not low <= before <= most:\n                return None\n", ""),
+         (REFILL, "        if count > high:\n            return None\n", "")),
+        f"{REFILLS} {LIFE}",
+    ),
+    Breakage(
+        "clears without a bound",
+        ((REFILL, "FURTHER_CLEARS = 2", "FURTHER_CLEARS = 99"),),
+        REFILLS,
+    ),
+    Breakage(
+        "the remove calls are left out",
+        ((REFILL, "        purged = self.campaign.purge(self.plan.list_id)\n",
+          "        purged = type('Purged', (), {'unsubscribed': 0, 'blocklisted': 0})\n"),),
+        f"{REFILLS} tests/faults/test_said_no.py",
+    ),
+    Breakage(
+        "code 5 counted as a loss",
+        (("etl/load/outcome.py", "listed=counts[INSERTED] + counts[ALREADY],",
+          "listed=counts[INSERTED],"),),
+        REFILLS,
+    ),
+    Breakage(
+        "a chunk that fails is not halved",
+        ((REFILL, "            if len(rows) == 1:\n                self._poison(ledger, rows[0], words)",
+          "            if rows:\n                for row in rows:\n"
+          "                    self._poison(ledger, row, words)"),),
+        REFILLS,
+    ),
+    Breakage(
+        "suppression asked only at the check",
+        ((REFILL, "        late = self.suppressed_now(rows)\n        self.journal",
+          "        late = {}\n        self.journal"),
+         (REFILL, "late = self.suppressed_now(due) if due else {}", "late = {}")),
+        "tests/faults/test_said_no.py",
+    ),
+    Breakage(
+        "suppression not asked again when a refill is taken up",
+        ((REFILL, "late = self.suppressed_now(due) if due else {}", "late = {}"),),
+        f"tests/faults/test_every_call.py {HISTORIES}",
+    ),
+    Breakage(
+        "Campaign not asked, the store alone",
+        (("etl/staging.py",
+          "return pl.concat([stored, _asked_live(world, feed, rest)]).unique(maintain_order=True)",
+          "return stored.unique(maintain_order=True)"),),
+        LIFE,
+    ),
+    Breakage(
+        "takeover in two transactions",
+        ((JOURNAL,
+          "                self._batches.move_in(db, old, Place.SUPERSEDED, at, \"superseded\", "
+          "{\"by\": batch.id})\n            dirty",
+          "                self._batches.move_in(db, old, Place.SUPERSEDED, at, \"superseded\", "
+          "{\"by\": batch.id})\n        with self._db.write() as db:\n            dirty"),),
+        "-m long tests/faults/test_takeover.py",
+    ),
+    Breakage(
+        "a dirty list is forgotten by a takeover",
+        ((JOURNAL, "            if dirty:\n                raise GuardTripped(\"outdated\")\n", ""),
+         ("etl/daemon.py", "            if batch.order < dirty:\n                break\n", "")),
+        f"{LIFE} {HISTORIES}",
+    ),
+    Breakage(
+        "the upload decided by the final name",
+        ((UPLOAD, "            and self.drop.stat(intent.temporary) is None",
+          "            and self.drop.stat(intent.name) is not None"),),
+        LIFE,
+    ),
+    Breakage(
+        "no intent before the rename",
+        ((UPLOAD, "        self.journal.uploads.intend_upload(self.batch, intent, "
+                  "self.clock.wall())\n        self.drop.rename(temporary, name)\n",
+          "        self.drop.rename(temporary, name)\n"
+          "        self.journal.uploads.intend_upload(self.batch, intent, self.clock.wall())\n"),),
+        f"{LIFE} {HISTORIES}",
+    ),
+    Breakage(
+        "uploaded under the final name at once",
+        ((UPLOAD, "        self.drop.put(source, temporary)\n",
+          "        self.drop.put(source, name)\n        self.drop.put(source, temporary)\n"),),
+        f"{HISTORIES}[0]",
+    ),
+    Breakage(
+        "a size that differs after the upload is not looked at",
+        (("etl/wire/sftp.py", "        if remote_bytes != size_bytes:\n            if",
+          "        if remote_bytes is None:\n            if"),),
+        "tests/contract/test_file_drop.py tests/integration/test_sftp.py",
+    ),
+    Breakage(
+        "the source removed before it is archived",
+        ((PIPELINE, "        if batch.place is not Place.QUARANTINED:\n            archive(",
+          "        tidy(world.batches, batch.id, keep_staged=True)\n"
+          "        world.inbox.drop_claim(batch.id, batch.name)\n"
+          "        if batch.place is not Place.QUARANTINED:\n            archive("),),
+        LIFE,
+    ),
+    Breakage(
+        "an end said to be carried out before it is",
+        ((PIPELINE, "        world.inbox.check_identity()\n        if batch.place",
+          "        self._batches.finished(batch, world.clock.wall())\n"
+          "        world.inbox.check_identity()\n        if batch.place"),),
+        f"{LIFE} {HISTORIES}",
+    ),
+    Breakage(
+        "an empty consent counted as one",
+        (("etl/transform/consent.py",
+          'return ~cell.is_in(list(missing_values)) & (cell.str.strip_chars() != "")',
+          "return cell.is_not_null()"),),
+        "tests/unit/transform tests/property/test_check.py",
+    ),
+    Breakage(
+        "two consents in one drop let through",
+        (("etl/transform/consent.py", "        if len(values) > 1:", "        if len(values) > 99:"),),
+        "tests/unit/transform",
+    ),
+    Breakage(
+        "what a pattern cannot judge is mailed",
+        (("etl/transform/suppress.py", "fill_null(value=True)", "fill_null(value=False)"),),
+        "tests/unit/transform",
+    ),
+    Breakage(
+        "a drop taken at first sight",
+        (("etl/extract/settle.py", "observed[name].equal >= patience.sightings", "True"),),
+        "tests/unit/extract tests/unit/test_intake.py",
+    ),
+    Breakage(
+        "another instance's claims adopted",
+        (("etl/extract/inbox.py", "        for place in sorted(self._claims.iterdir()):",
+          "        for place in sorted(self._claims.parent.glob(\"*/*\")):"),),
+        "tests/unit/extract tests/unit/test_intake.py tests/faults/test_restart.py",
+    ),
+    Breakage(
+        "two daemons on one state folder",
+        (("etl/app.py", "fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+          "fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)"),),
+        "tests/faults/test_restart.py",
+    ),
+    Breakage(
+        "an empty journal beside the rest of the state folder",
+        (("etl/app.py", "        _refuse_lost_journal(settings.folders.state)\n", ""),),
+        "tests/faults/test_journal_trouble.py",
+    ),
+    Breakage(
+        "a damaged journal is not looked at",
+        (("etl/sqlite_file.py",
+          "            if found and self.connection.execute(\"PRAGMA quick_check(1)\")"
+          ".fetchone()[0] != \"ok\":\n",
+          "            if False:\n"),),
+        "tests/faults/test_journal_trouble.py tests/unit/journal",
+    ),
+    Breakage(
+        "a rollback brings people back unseen",
+        (("etl/refilling.py", "        if batch.rollback_of is not None:\n",
+          "        if False:\n"),),
+        "tests/unit/test_rollback.py",
+    ),
+    Breakage(
+        "a rollback made twice by a death",
+        (("etl/journal/rollbacks.py",
+          "            db.execute(\n                \"UPDATE requests SET taken_at=?, "
+          "outcome='done' WHERE number=?\",\n                (stamp(at), request.number),\n"
+          "            )\n", ""),),
+        "tests/unit/test_rollback.py",
+    ),
+    Breakage(
+        "a session is never renewed",
+        (("etl/wire/session.py",
+          "if login is None or now - login.since >= self.access.session_minutes * 60:",
+          "if login is None:"),),
+        "tests/unit/wire/test_session.py",
+    ),
+)  # fmt: skip

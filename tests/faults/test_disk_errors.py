@@ -1,0 +1,163 @@
+"""Any call to a disk fails, once or from then on: nothing is lost, nothing is taken as done.
+
+The first life meets the error and ends as it can; the second finds a sound disk, and one such
+life brings everything to rest.
+"""
+
+import os
+import random
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.faults.points import Point, failing
+from tests.faults.test_every_call import PARTS, counted, tell
+from tests.faults.two_feeds import Servers, TwoFeeds, my_share, write_figures
+
+FULL = ("ENOSPC", "EDQUOT")
+BROKEN = ("EIO", "EROFS")
+WRITES = {"write", "writev", "pwrite64", "pwritev"}
+NAMES = {"openat", "rename", "renameat", "renameat2", "unlink", "unlinkat", "mkdir", "mkdirat",
+         "rmdir", "link", "linkat", "symlink"}  # fmt: skip
+FLUSHES = {"fsync", "fdatasync"}
+
+
+def ways(point: Point) -> list[tuple[str, bool]]:
+    """How a call can fail, and whether it goes on failing until the process ends."""
+    if point.call in WRITES:
+        return [("error=ENOSPC", False), ("error=EIO", False), ("error=EDQUOT", True),
+                ("retval=0", False), ("error=EINTR", False)]  # fmt: skip
+    if point.call in FLUSHES:
+        return [("error=EIO", False), ("error=ENOSPC", True), ("error=EDQUOT", False)]
+    if point.call in NAMES:
+        return [("error=EIO", False), ("error=EROFS", True), ("error=ENOSPC", False),
+                ("error=EACCES", False)]  # fmt: skip
+    return [("error=EIO", False), ("error=EROFS", True)]
+
+
+def trials(places: list[Point]) -> list[tuple[Point, str, bool]]:
+    """Every call to a disk in every way."""
+    return [
+        (point, how, from_here)
+        for point in places
+        if point.what != "far side"
+        for how, from_here in ways(point)
+    ]
+
+
+def meets(servers: Servers, trial: tuple[Point, str, bool], folder: Path) -> bool:
+    """One life with the error, one without; whether the error came."""
+    point, how, from_here = trial
+    trace = folder / "trace"
+    with TwoFeeds(servers) as run:
+        code = run.life(failing(point, how, trace, from_here=from_here))
+        assert code in (0, 1, 69), f"exit {code}: {run.words()}"
+        assert '"event": "bug"' not in run.made.log.read_text(), run.words()
+        if how == "error=EINTR":
+            assert code == 1  # a row was rejected
+            run.must_be_true()
+        run.somebody_leaves()
+        run.comes_to_rest()
+        run.must_be_true(deaths=1)
+    return "(INJECTED)" in trace.read_text()
+
+
+def test_some_errors_of_a_disk(servers: Servers, tmp_path: Path) -> None:
+    """A disk that is full, broken, read-only, or takes no byte loses nothing of ours."""
+    every = trials(counted(servers, tmp_path))
+    assert len(every) > 2000
+    chosen = random.Random(20261124).sample(every, 20)
+    assert {how for _, how, _ in chosen} >= {"error=EIO", "error=ENOSPC", "retval=0"}
+    assert sum(meets(servers, each, tmp_path) for each in chosen) >= 17
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_every_error_of_a_disk(servers: Servers, tmp_path: Path, part: int) -> None:
+    """At every call to a disk, counted in this very run, in every way."""
+    every = trials(counted(servers, tmp_path))
+    wrong, met, hows = [], 0, Counter[str]()
+    mine = my_share(every, part, PARTS)
+    for each in mine:
+        try:
+            met += meets(servers, each, tmp_path)
+        except (AssertionError, TimeoutError, ValueError) as error:
+            wrong.append(tell(each, error))
+        hows[each[1]] += 1
+    write_figures(kind="disk errors", part=part, counted=len(every), tried=len(mine), met=met,
+                  ways=hows, violations=len(wrong))  # fmt: skip
+    assert wrong == []
+
+
+# --- disks that are really full, and really read-only -------------------------------------------
+
+
+@contextmanager
+def small_disks(paths: list[Path]) -> Iterator[None]:
+    """File systems of 8 MB in the place of folders."""
+    with ExitStack() as stack:
+        for path in paths:
+            path.mkdir(mode=0o700, exist_ok=True)
+            options = "size=8m,mode=0700"
+            subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", path], check=True)
+            stack.callback(subprocess.run, ["umount", "-l", path], check=True)
+        yield
+
+
+def fill(path: Path, left_kilobytes: int) -> Path:
+    """Take all but so much of a disk."""
+    filler = path / ".filler"
+    free = os.statvfs(path)
+    with filler.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize - left_kilobytes * 1024)
+    return filler
+
+
+def fills_up(servers: Servers, kilobytes: int, names: list[str]) -> int:
+    """So much room is left at first and enough later; returns the first life's exit code."""
+    with TwoFeeds(servers) as run, small_disks([run.root / name for name in names]):
+        fillers = [fill(run.root / name, kilobytes) for name in names]
+        code = run.life()
+        assert code in (0, 1, 69), f"exit {code}: {run.words()}"
+        assert '"event": "bug"' not in run.made.log.read_text(), run.words()
+        run.somebody_leaves()
+        for filler in fillers:
+            filler.unlink()
+        run.comes_to_rest()
+        run.must_be_true(deaths=1)
+        return code
+
+
+ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+
+
+@ROOT
+@pytest.mark.parametrize("kilobytes", [0, 60, 150, 260])
+def test_state_disk_fills_up(servers: Servers, kilobytes: int) -> None:
+    """A state folder on a disk that is full in truth, a little later each time, loses nothing."""
+    fills_up(servers, kilobytes, ["state"])
+
+
+@ROOT
+@pytest.mark.parametrize("kilobytes", [0, 4, 12])
+def test_every_other_disk_fills_up(servers: Servers, kilobytes: int) -> None:
+    """Receipts, cases and the CRM's files wait for room, and all of them come."""
+    fills_up(servers, kilobytes, ["receipts", "quarantine", "responses"])
+
+
+@ROOT
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_disks_fill_up_anywhere(servers: Servers) -> None:
+    """Room for every possible step in 4 KB more each time."""
+    codes = [fills_up(servers, kb, ["state"]) for kb in range(0, 480, 4)]
+    codes += [
+        fills_up(servers, kb, ["receipts", "quarantine", "responses"]) for kb in range(0, 48, 4)
+    ]
+    write_figures(kind="full disks", tried=len(codes), stopped=sum(code != 1 for code in codes),
+                  violations=0)  # fmt: skip
