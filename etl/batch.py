@@ -79,11 +79,13 @@ class Batch:
 
 _ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 ID_CHARACTERS = len("20261124T091500Z-1a2b3c")
+ID_TIME = "%Y%m%dT%H%M%SZ"
+"""How an id begins: with the moment of the claim, in UTC."""
 
 
 def new_id(now: datetime, token: Callable[[int], str] = secrets.token_hex) -> str:
     """A batch id that sorts by time: 20261124T091500Z-1a2b3c."""
-    return f"{now:%Y%m%dT%H%M%SZ}-{token(3)}"
+    return f"{now:{ID_TIME}}-{token(3)}"
 
 
 def is_id(text: str) -> bool:

@@ -15,11 +15,11 @@ from etl import notify
 from etl.batch import ENDS, Batch, Place
 from etl.errors import EtlError, FarSideUnavailable
 from etl.extract.watch import Watch
+from etl.forgetting import Forgetting
 from etl.freshness import hand_over_now, refresh
 from etl.intake import Intake
 from etl.journal.batches import stamp
 from etl.journal.requests import Request
-from etl.load.archive import forget_cases, forget_drops
 from etl.log import Event, log
 from etl.pipeline import WAITS_FOR_PEOPLE, Pipeline
 from etl.ports import Stopped
@@ -44,7 +44,7 @@ class Daemon:
         self._intake = Intake(world, alive=notify.watchdog)
         self._pipeline = Pipeline(world)
         self._fetched: dict[str, datetime] = {}
-        self._forgotten: datetime | None = None
+        self._forgetting = Forgetting(world)
         self._bug: BaseException | None = None
         self._once = False
         self._advanced: set[str] = set()
@@ -101,6 +101,7 @@ class Daemon:
             self._requests()
             while self._turn():
                 pass
+            self._guarded(lambda: self._forgetting.forget(self._world.clock.wall()))
         except Stopped:
             log(Event.STOPPED)
         except OSError as error:
@@ -203,7 +204,7 @@ class Daemon:
         pipeline = self._pipeline
         parts = (
             pipeline.finish_ended, self._discards, partial(take_rollbacks, self._world),
-            self._feed_turns, self._fetch_due, self._forget_old,
+            self._feed_turns, self._fetch_due, self._forgetting.turn,
         )  # fmt: skip
         done = [self._guarded(part) for part in parts]
         return any(done)
@@ -285,15 +286,3 @@ class Daemon:
                 self._fetched[client] = world.clock.wall()
                 refresh(world, client)
                 hand_over_now(world, client)
-
-    def _forget_old(self) -> None:
-        """Once an hour, remove archived drops and cases whose time is over."""
-        now, settings = self._world.clock.wall(), self._world.config.settings
-        last = self._forgotten
-        if last is not None and timedelta(0) <= now - last < timedelta(hours=1):
-            return
-        self._forgotten = now
-        forget_drops(self._world.archive, now - timedelta(days=settings.archive.days))
-        forget_cases(
-            self._world.quarantine.check(), now - timedelta(days=settings.archive.quarantine_days)
-        )

@@ -4,7 +4,7 @@ It moves and removes our own copies only; the inbox is not touched here.
 """
 
 import shutil
-from datetime import datetime
+from collections.abc import Callable
 from pathlib import Path
 
 from etl.batch import ID_CHARACTERS, Batch, is_id
@@ -42,24 +42,24 @@ def tidy(batches: Path, batch_id: str, *, keep_staged: bool) -> None:
     fsync_folder(batches)
 
 
-def forget_drops(root: Path, limit: datetime) -> None:
-    """Remove archived drops that were claimed before `limit`."""
+def forget_drops(root: Path, is_over: Callable[[str], bool]) -> None:
+    """Remove the archived drops of batches, by their ids, whose time is over."""
     for month in sorted(root.glob("[0-9][0-9][0-9][0-9]-[0-9][0-9]")):
         for path in list(month.iterdir()):
-            if _claimed_before(path, limit):
+            if _is_over(path, is_over):
                 path.unlink()
         if not any(month.iterdir()):
             month.rmdir()
 
 
-def forget_cases(root: Path, limit: datetime) -> None:
-    """Remove cases of batches that were claimed before `limit`."""
+def forget_cases(root: Path, is_over: Callable[[str], bool]) -> None:
+    """Remove the cases of batches, by their ids, whose time is over."""
     for folder in list(root.iterdir()):
-        if folder.is_dir() and not folder.is_symlink() and _claimed_before(folder, limit):
+        if folder.is_dir() and not folder.is_symlink() and _is_over(folder, is_over):
             shutil.rmtree(folder)
 
 
-def _claimed_before(path: Path, limit: datetime) -> bool:
+def _is_over(path: Path, is_over: Callable[[str], bool]) -> bool:
     """Tell by a name that begins with a batch id; whatever is named otherwise is not ours."""
     batch_id = path.name[:ID_CHARACTERS]
-    return is_id(batch_id) and batch_id < f"{limit:%Y%m%dT%H%M%SZ}"
+    return is_id(batch_id) and is_over(batch_id)

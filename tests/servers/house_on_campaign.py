@@ -83,7 +83,9 @@ class HouseOnCampaign(House):
             MANDATOR, "api", "secret", self.simulator.url, self.simulator.ca_file,
             short_items=self.short_items,
         )  # fmt: skip
-        self._session = CampaignSession(access, self.clock)
+        if self._session is None or self._session.access != access:
+            # The service descriptions are read once; a closed session logs in anew.
+            self._session = CampaignSession(access, self.clock)
         ports = Campaign(
             RetryingList(CampaignList(self._session), self.clock),
             RetryingResponses(CampaignResponses(self._session), self.clock),
@@ -96,7 +98,6 @@ class HouseOnCampaign(House):
         super().close()
         if self._session is not None:
             self._session.close()
-            self._session = None
 
     def at(self, method: str, nth: int, verb: str, *, after: bool = False, **facts: object) -> None:
         """Let something happen in Campaign at the nth call of a method from now."""

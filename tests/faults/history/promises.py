@@ -118,8 +118,8 @@ class Promises:
             return
         self.carried_out[row["id"]] = row["place"]
         assert receipts[row["id"]]["fate"] == row["place"].lower()
-        if datetime.strptime(row["id"][:16], "%Y%m%dT%H%M%S%z") < self.latest - timedelta(days=29):
-            return  # what is kept is kept so long from the claim
+        if datetime.fromisoformat(row["ended_at"]) < self.latest - timedelta(days=29):
+            return  # what is kept is kept so long from the end
         content = self.seen.content_of(row).content
         archive = self.seen.state / "archive"
         root = self.folder("quarantine") if row["place"] == "QUARANTINED" else archive

@@ -6,7 +6,10 @@ from etl.batch import Batch, Place
 from etl.load.archive import archive, forget_cases, forget_drops, tidy
 
 OLD, NEW = "20261001T000000Z-000001", "20261124T000000Z-000002"
-LIMIT = datetime(2026, 10, 25, tzinfo=UTC)
+
+
+def is_old(batch_id):
+    return batch_id == OLD
 
 
 def batch(identity, name="a.csv"):
@@ -30,7 +33,7 @@ def test_archived_drops_are_removed_when_their_time_is_over(tmp_path):
         (tmp_path / "original").write_bytes(b"x")
         archive(tmp_path / "original", tmp_path / "archive", batch(identity))
     (tmp_path / "archive" / "2026-11" / "notes.txt").write_text("not ours")
-    forget_drops(tmp_path / "archive", LIMIT)
+    forget_drops(tmp_path / "archive", is_old)
     left = sorted(path.name for path in (tmp_path / "archive").rglob("*") if path.is_file())
     assert left == [f"{NEW}-a.csv", "notes.txt"]
     assert not (tmp_path / "archive" / "2026-10").exists()
@@ -41,7 +44,7 @@ def test_cases_are_removed_when_their_time_is_over(tmp_path):
     for name in (f"{OLD}-f", f"{NEW}-f", "kept by ops", ".20261001T000000Z"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "report.json").write_text("{}")
-    forget_cases(tmp_path, LIMIT)
+    forget_cases(tmp_path, is_old)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         ".20261001T000000Z", f"{NEW}-f", "kept by ops",
     ]  # fmt: skip
