@@ -215,8 +215,8 @@ BREAKAGES = (
     ),
     Breakage(
         "another instance's claims adopted",
-        (("etl/extract/inbox.py", "        for place in sorted(self._claims.iterdir()):",
-          "        for place in sorted(self._claims.parent.glob(\"*/*\")):"),),
+        (("etl/extract/inbox.py", "self._claims = folder / CLAIMED / instance",
+          'self._claims = folder / CLAIMED / "etl"'),),
         "tests/unit/extract tests/unit/test_intake.py tests/faults/test_restart.py",
     ),
     Breakage(

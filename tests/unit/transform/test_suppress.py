@@ -90,6 +90,14 @@ def test_many_patterns_are_all_asked():
     assert found["record"].to_list() == [0, 1]
 
 
+def test_what_a_pattern_cannot_judge_is_not_mailed():
+    """An address that is missing counts as one the pattern matches: a null verdict is a no."""
+    unknown = rows("a@b.test", "c@d.test").with_columns(
+        address=pl.when(pl.col("record") == 0).then(pl.lit(None, pl.String)).otherwise("address"),
+    )
+    assert suppress(unknown, entries(), ["*@nobody.test"], [KEY])["record"].to_list() == [0]
+
+
 def test_nothing_known_suppresses_nobody():
     """Without entries and patterns there is no line."""
     assert suppress(rows("a@b.test"), entries(), [], [KEY]).is_empty()
