@@ -23,7 +23,7 @@ demo: environment ## the whole path on embedded servers; nothing to set up
 	@$(BIN)/etl demo
 
 test: environment-for-tests ## the tests, but those marked long
-	$(BIN)/pytest -n 2
+	POLARS_MAX_THREADS=1 $(BIN)/pytest -n 2
 
 faults: environment-for-tests ## the long proof by breaking it: hours; ETL_FAULTS_SEED=n goes on with other seeds
 	@mkdir -p build

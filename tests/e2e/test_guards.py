@@ -4,6 +4,8 @@ import json
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import pytest
 from typing import Any
 
 from tests.e2e.seen import add_client, add_line, clears, every_receipt_is_sound, status
@@ -91,6 +93,8 @@ def drop_what_is_wrong(made: Setting) -> dict[int, str]:
     return names
 
 
+@pytest.mark.long
+@pytest.mark.timeout(600)
 def test_no_clear_for_a_drop_that_must_not(tmp_path: Path):
     """Seventeen wrong drops beside a good one: only the good one's list is cleared by them.
 
