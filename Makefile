@@ -23,7 +23,7 @@ demo: environment ## the whole path on embedded servers; nothing to set up
 	@$(BIN)/etl demo
 
 test: environment-for-tests ## the tests, but those marked long
-	POLARS_MAX_THREADS=1 $(BIN)/pytest -n 2
+	POLARS_MAX_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 faults: environment-for-tests ## the long proof by breaking it: hours; ETL_FAULTS_SEED=n goes on with other seeds
 	@mkdir -p build

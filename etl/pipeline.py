@@ -209,7 +209,7 @@ class Pipeline:
             tell(self._world, batch)
         except (OSError, EtlError) as trouble:
             log(Event.ALARM, batch=batch.id, code="disk-error", error=trouble)
-            self._not_before[batch.id] = self._world.clock.monotonic() + FINISH_AGAIN_SECONDS
+            self._not_before[batch.id] = self._world.clock.monotonic() + self._pause()
             return False
         return True
 
@@ -224,10 +224,15 @@ class Pipeline:
         except (OSError, EtlError) as error:
             code = error.code if isinstance(error, EtlError) else "disk-error"
             log(Event.ALARM, batch=batch.id, place=batch.place, code=code, error=error)
-            pause = FINISH_AGAIN_SECONDS
-            if code == "crashed-ending":
-                pause = self._world.config.settings.far_side.later_minutes * 60
+            pause = self._pause(crashed=code == "crashed-ending")
             self._not_before[batch.id] = self._world.clock.monotonic() + pause
+
+    def _pause(self, *, crashed: bool = False) -> float:
+        """Seconds until an end or a receipt is tried again."""
+        far = self._world.config.settings.far_side
+        if crashed:
+            return far.later_minutes * 60
+        return min(FINISH_AGAIN_SECONDS, far.again_minutes * 60)
 
     @property
     def waits(self) -> bool:

@@ -4,9 +4,9 @@ import json
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from typing import Any
 
 from tests.e2e.seen import add_client, add_line, clears, every_receipt_is_sound, status
 from tests.servers.service import Setting, as_csv, people, person, setting

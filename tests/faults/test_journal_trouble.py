@@ -1,4 +1,4 @@
-"""The journal is locked by somebody, damaged, cut off, newer or gone: nothing is done in its place."""
+"""The journal is locked, damaged, cut off, newer or gone: nothing is done in its place."""
 
 import os
 import shutil
@@ -43,7 +43,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_journal_stops_the_start(servers: Servers, damage: str) -> None:
-    """Refused with words on how to recover; nobody is called, the drop waits; restored, it runs."""
+    """Refused with words on how to recover; nobody is called; restored, the drop runs."""
     with TwoFeeds(servers) as run:
         run.comes_to_rest()
         made = run.made
@@ -67,8 +67,10 @@ def test_a_damaged_journal_stops_the_start(servers: Servers, damage: str) -> Non
         shutil.rmtree(made.state)
         backup.rename(made.state)
         assert run.life() == 0
-        assert made.list_ids(0) == [r["email"] for r in people(24, first=2)
-                                    if r["email"] not in {"p3@example.org", "p4@example.org"}]  # fmt: skip
+        no = {"p3@example.org", "p4@example.org"}
+        assert made.list_ids(0) == [
+            each["email"] for each in people(24, first=2) if each["email"] not in no
+        ]
 
 
 @pytest.mark.parametrize("at", ["clear", "addAll3", "getCount"])
@@ -93,7 +95,7 @@ def test_somebody_locks_the_journal_for_a_while(servers: Servers, at: str) -> No
 @pytest.mark.long
 @pytest.mark.timeout(300)
 def test_somebody_never_lets_go_of_the_journal(servers: Servers) -> None:
-    """After half a minute the life ends without the answer in the journal; the next asks the list."""
+    """The life ends in time without the answer in the journal; the next one asks the list."""
     with TwoFeeds(servers) as run:
         made = run.made
         rule = made.control.hold("addAll3", mandator=made.mandator)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.faults.two_feeds import Servers
 from tests.servers.aftermath import claims, is_settled, rows_of, status, uploaded_ids
 from tests.servers.service import MANDATOR, Setting, people, setting
 
@@ -55,10 +56,10 @@ LOST: dict[str, tuple[str, str, int, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("how", LOST)
-def test_lost_in_the_middle(tmp_path: Path, how: str) -> None:
+def test_lost_in_the_middle(tmp_path: Path, servers: Servers, how: str) -> None:
     """A session or an answer lost in a refill ends in the right list, cleared once."""
     method, what, nth, facts = LOST[how]
-    with setting(tmp_path) as made:
+    with setting(tmp_path, nursery=servers.nursery) as made:
         fill(made)
         rule = made.control.schedule(method, what, nth=nth, **facts)
         made.start()
@@ -73,9 +74,9 @@ def test_lost_in_the_middle(tmp_path: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize("lost", ["clear", "addAll3"])
-def test_lagging_count(tmp_path: Path, lost: str) -> None:
+def test_lagging_count(tmp_path: Path, servers: Servers, lost: str) -> None:
     """A count that lags behind, and a lost answer besides, still end in the right list."""
-    with setting(tmp_path, count_lag_seconds=1.0) as made:
+    with setting(tmp_path, count_lag_seconds=1.0, nursery=servers.nursery) as made:
         made.extra["a"] = {"guards": "{min_rows = 1, believe_count_after_seconds = 2.5}"}
         made.write_config()
         fill(made)
@@ -92,10 +93,10 @@ def test_lagging_count(tmp_path: Path, lost: str) -> None:
 # --- many drops, many daemons --------------------------------------------------------------------
 
 
-def test_twenty_drops_made_while_stopped(tmp_path: Path) -> None:
+def test_twenty_drops_made_while_stopped(tmp_path: Path, servers: Servers) -> None:
     """Of drops that piled up the newest of each feed runs and clears its list once."""
     days = [f"202609{day:02}" for day in (4, 9, 2, 10, 7, 1, 6, 3, 8, 5)]
-    with setting(tmp_path, 2) as made:
+    with setting(tmp_path, 2, nursery=servers.nursery) as made:
         for number, day in enumerate(days):
             made.drop(f"a_{day}.csv", people(20 + number))
             made.drop(f"b_{day}.csv", people(20 + number, first=200))
@@ -116,9 +117,9 @@ def test_twenty_drops_made_while_stopped(tmp_path: Path) -> None:
         assert made.stop() == 0
 
 
-def test_second_daemon_on_the_same_state(tmp_path: Path) -> None:
+def test_second_daemon_on_the_same_state(tmp_path: Path, servers: Servers) -> None:
     """A second daemon on the same state directory ends with 75 and disturbs nothing."""
-    with setting(tmp_path) as made:
+    with setting(tmp_path, nursery=servers.nursery) as made:
         made.start()
         made.wait(lambda: "started" in made.log.read_text())
         for verb in ("run", "once"):
@@ -130,9 +131,9 @@ def test_second_daemon_on_the_same_state(tmp_path: Path) -> None:
         assert made.stop() == 0
 
 
-def test_two_daemons_on_one_inbox(tmp_path: Path) -> None:
+def test_two_daemons_on_one_inbox(tmp_path: Path, servers: Servers) -> None:
     """Two instances on one inbox: one receipt for each drop, and nobody takes another's claim."""
-    with setting(tmp_path, 10) as made:
+    with setting(tmp_path, 10, nursery=servers.nursery) as made:
         uploads_only: dict[str, Any] = {"list": None, "attributes": None}
         made.extra = {made.feed(number): uploads_only for number in range(10)}
         made.write_config()
@@ -179,9 +180,9 @@ def test_two_daemons_on_one_inbox(tmp_path: Path) -> None:
 # --- stop and go on ------------------------------------------------------------------------------
 
 
-def test_stop_in_the_middle_of_a_refill(tmp_path: Path) -> None:
+def test_stop_in_the_middle_of_a_refill(tmp_path: Path, servers: Servers) -> None:
     """SIGTERM ends the service after the chunk under way; the next start goes on from there."""
-    with setting(tmp_path) as made:
+    with setting(tmp_path, nursery=servers.nursery) as made:
         fill(made)
         made.drop("a.csv", people(35))
         rule = made.control.hold("addAll3", nth=2)
@@ -229,9 +230,9 @@ def held_in_refilling(made: Setting, name: str, count: int) -> str:
     return batch
 
 
-def test_newer_drop_takes_a_dirty_list_over(tmp_path: Path) -> None:
+def test_newer_drop_takes_a_dirty_list_over(tmp_path: Path, servers: Servers) -> None:
     """A newer drop takes over from one held in REFILLING, which ends superseded, with a receipt."""
-    with setting(tmp_path) as made:
+    with setting(tmp_path, nursery=servers.nursery) as made:
         batch = held_in_refilling(made, "a_20260901.csv", 25)
         told = status(made)["under_way"]
         assert [(each["batch"], each["dirty_list"]) for each in told] == [(batch, True)]
@@ -248,9 +249,9 @@ def test_newer_drop_takes_a_dirty_list_over(tmp_path: Path) -> None:
         assert made.stop() == 0
 
 
-def test_older_drop_waits_for_a_dirty_list(tmp_path: Path) -> None:
+def test_older_drop_waits_for_a_dirty_list(tmp_path: Path, servers: Servers) -> None:
     """A drop older than the one held in REFILLING neither clears nor fills its list."""
-    with setting(tmp_path) as made:
+    with setting(tmp_path, nursery=servers.nursery) as made:
         _, rule = refilling_fails(made, "a_20260902.csv", 25, SOON)
         made.drop("a_20260901.csv", people(22, first=5))
         made.wait(lambda: rows_of(made, "SELECT 1 FROM batches WHERE name='a_20260901.csv'"))
@@ -267,9 +268,9 @@ def test_older_drop_waits_for_a_dirty_list(tmp_path: Path) -> None:
         assert made.stop() == 0
 
 
-def test_takeover_survives_a_death(tmp_path: Path) -> None:
+def test_takeover_survives_a_death(tmp_path: Path, servers: Servers) -> None:
     """A takeover cut off before the newer drop's clear was answered goes forward, never back."""
-    with setting(tmp_path) as made:
+    with setting(tmp_path, nursery=servers.nursery) as made:
         held_in_refilling(made, "a_20260901.csv", 25)
         rule = made.control.hold("clear")
         made.drop("a_20260902.csv", people(22, first=5))
@@ -285,9 +286,9 @@ def test_takeover_survives_a_death(tmp_path: Path) -> None:
         assert made.stop() == 0
 
 
-def test_release_of_a_shrunk_drop(tmp_path: Path) -> None:
+def test_release_of_a_shrunk_drop(tmp_path: Path, servers: Servers) -> None:
     """A drop held as shrunk clears nothing until it is released, and is refilled then."""
-    with setting(tmp_path) as made:
+    with setting(tmp_path, nursery=servers.nursery) as made:
         made.start()
         made.drop("a_20260901.csv", people(25))
         made.wait_for("a_20260901.csv", "archived")
@@ -310,9 +311,9 @@ def test_release_of_a_shrunk_drop(tmp_path: Path) -> None:
         assert made.stop() == 0
 
 
-def test_world_guard_cannot_be_released(tmp_path: Path) -> None:
+def test_world_guard_cannot_be_released(tmp_path: Path, servers: Servers) -> None:
     """A guard of the world is refused for release, holds the list as it is, and ends by itself."""
-    with setting(tmp_path) as made:
+    with setting(tmp_path, nursery=servers.nursery) as made:
         fill(made)
         made.control.set_list(list_id=100, name="Somebody else's")
         made.start()
@@ -330,9 +331,9 @@ def test_world_guard_cannot_be_released(tmp_path: Path) -> None:
         assert made.stop() == 0
 
 
-def test_who_unsubscribes_while_held_is_left_out(tmp_path: Path) -> None:
+def test_who_unsubscribes_while_held_is_left_out(tmp_path: Path, servers: Servers) -> None:
     """Who leaves while a refill is held is not sent when it goes on, and not in the list."""
-    with setting(tmp_path) as made:
+    with setting(tmp_path, nursery=servers.nursery) as made:
         _, rule = refilling_fails(made, "a.csv", 25, SOON)
         gone = {"p2@example.org", "p24@example.org"}
         made.control.unsubscribe(mandator=MANDATOR, ids=sorted(gone))
@@ -344,9 +345,9 @@ def test_who_unsubscribes_while_held_is_left_out(tmp_path: Path) -> None:
         assert made.stop() == 0
 
 
-def test_receipts_folder_away_at_the_end(tmp_path: Path) -> None:
+def test_receipts_folder_away_at_the_end(tmp_path: Path, servers: Servers) -> None:
     """A receipt that cannot be written is written once its folder is back; nothing is repeated."""
-    with setting(tmp_path) as made:
+    with setting(tmp_path, nursery=servers.nursery) as made:
         rule = made.control.hold("getCount", nth=2)
         made.start()
         made.drop("a.csv", people(25))
@@ -363,9 +364,9 @@ def test_receipts_folder_away_at_the_end(tmp_path: Path) -> None:
         assert made.stop() == 0
 
 
-def test_quarantine_folder_away(tmp_path: Path) -> None:
+def test_quarantine_folder_away(tmp_path: Path, servers: Servers) -> None:
     """A case that cannot be written holds its drop; it is quarantined once the folder is back."""
-    with setting(tmp_path) as made:
+    with setting(tmp_path, nursery=servers.nursery) as made:
         made.start()
         made.wait(lambda: "started" in made.log.read_text())
         made.quarantine.rename(tmp_path / "away")

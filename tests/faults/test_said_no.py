@@ -8,6 +8,7 @@ undisturbed run.
 import re
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,9 @@ STAYS = "p12@example.org"
 def talkative() -> Iterator[Servers]:
     """Far sides that keep what was sent to them."""
     memory = MEMORY if MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(dir=memory) as folder:
-        with Servers(Path(folder), options=["--bodies"]) as made:
-            yield made
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=memory)))
+        yield stack.enter_context(Servers(folder, options=["--bodies"]))
 
 
 def calls_of(run: TwoFeeds) -> list[dict[str, Any]]:

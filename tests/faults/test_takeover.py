@@ -76,7 +76,8 @@ def test_death_at_some_commits_of_a_takeover(servers: Servers, tmp_path: Path) -
     """A takeover that is cut off goes forward, and at no moment is the partial list forgotten."""
     chosen = commits(servers, tmp_path)[5::12]
     assert len(chosen) >= 4
-    assert all([dies_in_takeover(servers, point, tmp_path) for point in chosen])
+    died = [dies_in_takeover(servers, point, tmp_path) for point in chosen]
+    assert all(died)
 
 
 @pytest.mark.long

@@ -246,8 +246,8 @@ class TwoFeeds:
             table["listed"] + sum(table["refused"].values()) + table["poisoned"]
         )
         road = self.rows(
-            "SELECT m.place FROM moves m JOIN batches b ON b.id = m.batch"
-            f" WHERE b.name='{name}' ORDER BY m.rowid"  # noqa: S608 - our own names
+            f"SELECT m.place FROM moves m JOIN batches b ON b.id = m.batch WHERE b.name='{name}'"  # noqa: S608 - our own names
+            " ORDER BY m.rowid"
         )
         assert road == [(place,) for place in LIFE]
 

@@ -94,6 +94,11 @@ class Child:
             os.kill(self.pid, signal.SIGKILL)
             self.wait(10)
 
+    def terminate(self) -> None:
+        """SIGTERM."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGTERM)
+
     def go(self) -> None:
         """Let a child born stopped run."""
         os.kill(self.pid, signal.SIGCONT)

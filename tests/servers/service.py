@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from etl.sandbox.sftp import make_key
 from tests.servers.far_sides import FarSides
+from tests.servers.nursery import Child, Nursery
 
 ETL = Path(sys.executable).with_name("etl")
 """The console script as installed beside this interpreter."""
@@ -62,15 +63,20 @@ class Setting:
 
     def __init__(
         self, root: Path, feeds: int = 1, *, far: FarSides | None = None,
-        mandator: int = MANDATOR, first_list: int = 100, **switches: Any,
+        mandator: int = MANDATOR, first_list: int = 100, nursery: Nursery | None = None,
+        **switches: Any,
     ) -> None:  # fmt: skip
-        """Far sides of its own, or a client and lists of its own on those of many."""
+        """Far sides of its own, or a client and lists of its own on those of many.
+
+        With a nursery the daemon is born there, else it is the console script as installed.
+        """
         self.root = root
         self.far = far
+        self.nursery = nursery
         self.mandator, self.first_list = mandator, first_list
         self.feeds = feeds
         self.switches = switches
-        self.child: subprocess.Popen[bytes] | None = None
+        self.child: subprocess.Popen[bytes] | Child | None = None
         self.variables: dict[str, str] = {}
         self.extra: dict[str, Any] = {}
         """Changes to feed tables: `extra["a"] = {"list": ...}`."""
@@ -193,6 +199,10 @@ class Setting:
 
     def start(self, *wrapper: str) -> None:
         """Start `etl run`, perhaps under another program such as strace."""
+        if self.nursery is not None:
+            arguments = ["run", "--config", str(self.config)]
+            self.child = self.nursery.born(arguments, self.log, self.environment())
+            return
         with self.log.open("ab") as log:
             self.child = subprocess.Popen(
                 [*wrapper, *self.command("run")], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
