@@ -37,14 +37,14 @@ for line in sys.stdin:
         continue
     pid = os.fork()
     if pid:
-        os.write(told, str(pid).encode())
         os._exit(0)
-    os.close(heard); os.close(told)
     os.setsid()
     log = os.open(wanted["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(os.open("/dev/null", os.O_RDONLY), 0); os.dup2(log, 1); os.dup2(log, 2)
     os.environ.clear(); os.environ.update(wanted["environment"])
     os.chdir(wanted["folder"])
+    # Told only now: whoever hears of it may read its log and kill its group.
+    os.write(told, str(os.getpid()).encode()); os.close(heard); os.close(told)
     if wanted["stopped"]:
         os.kill(os.getpid(), signal.SIGSTOP)
     sys.argv = wanted["command"]

@@ -127,8 +127,10 @@ class Setting:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.kill()
-        self._stack.close()
+        try:
+            self.kill()
+        finally:
+            self._stack.close()
 
     # --- configuration -----------------------------------------------------------------------
 
