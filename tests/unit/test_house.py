@@ -13,6 +13,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from tests.faults.breakages import BREAKAGES
+
 TOP = Path(__file__).resolve().parents[2]
 MODULES = sorted((TOP / "etl").rglob("*.py"))
 TESTS = sorted((TOP / "tests").rglob("*.py"))
@@ -190,3 +192,14 @@ def test_a_wrong_import_is_seen(copy: Path, module: str, line: str):
     held, printed = lint_imports(copy)
     assert not held
     assert f"etl.{module.replace('/', '.')}" in printed
+
+
+def test_every_proof_that_is_named_is_there():
+    """docs/reliability.md names tests and files that exist, and every breakage with its catcher."""
+    page = (TOP / "docs" / "reliability.md").read_text("utf-8")
+    code = "\n".join(path.read_text("utf-8") for path in TESTS)
+    named = set(re.findall(r"`(test_\w+)`", page))
+    assert len(named) > 60
+    assert [name for name in sorted(named) if f"def {name}(" not in code] == []
+    assert [f for f in re.findall(r"`(tests/[\w/.]+)`", page) if not (TOP / f).exists()] == []
+    assert [each.name for each in BREAKAGES if f"| {each.name} |" not in page] == []
