@@ -27,7 +27,7 @@ test: environment-for-tests ## the tests, but those marked long
 
 faults: environment-for-tests ## the long proof by breaking it: hours; ETL_FAULTS_SEED=n goes on with other seeds
 	@mkdir -p build
-	ETL_FAULTS_FIGURES=$${ETL_FAULTS_FIGURES:-$(CURDIR)/build/faults.jsonl} $(BIN)/pytest -n 2 -m long tests/faults --timeout 3000
+	ETL_FAULTS_FIGURES=$${ETL_FAULTS_FIGURES:-$(CURDIR)/build/faults.jsonl} $(BIN)/pytest -n 2 -m long --timeout 3000
 	@PYTHONPATH=. $(BIN)/python -m tests.faults.figures $${ETL_FAULTS_FIGURES:-build/faults.jsonl}
 
 check: environment ## style, types, import contracts, generated pages
