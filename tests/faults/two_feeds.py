@@ -185,7 +185,7 @@ class TwoFeeds:
 
     def place(self, name: str) -> str | None:
         """Where the journal says that a drop is."""
-        found = self.rows(f"SELECT place FROM batches WHERE name='{name}'")  # noqa: S608
+        found = self.rows(f"SELECT place FROM batches WHERE name='{name}'")  # noqa: S608 - our own names
         return found[0][0] if found else None
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
