@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 REFILL, UPLOAD = "etl/load/refill.py", "etl/load/upload.py"
 JOURNAL, PIPELINE = "etl/journal/refills.py", "etl/pipeline.py"
-POWER = "-m long tests/faults/test_power_cuts.py"
+POWER = "-m long tests/faults/test_power_cuts.py -k each"
 HISTORIES = "tests/faults/test_history.py::test_any_short_history"
 LIFE, REFILLS = "tests/unit/test_life.py", "tests/unit/load/test_refill.py"
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 TRIED, VIOLATIONS = "tried", "violations"
-OF_A_SHARE = {"kind", "part", "share", "first_seed", "counted", "seed", "steps", "length"}
+OF_A_SHARE = {
+    "kind", "part", "share", "first", "first_seed", "counted", "calls", "byte_steps", "length",
+}  # fmt: skip
 """These say which share it was; all other numbers are sums."""
 
 

@@ -38,6 +38,11 @@ class Point:
         return f"{self.call}-{self.nth}"
 
 
+def call_of(point: Point) -> str:
+    """Tell which call a point is, for figures."""
+    return point.call
+
+
 def tracing(output: Path, calls: Sequence[str] = (*ALWAYS, *BY_TARGET)) -> list[str]:
     """Options that write these calls of the one thread down, each with what its files are."""
     which = ",".join(f"?{call}" for call in calls)

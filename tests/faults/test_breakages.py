@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.breakages import BREAKAGES, Breakage
-from tests.faults.two_feeds import write_figures
+from tests.faults.campaign import write_figures
 from tests.servers.nursery import REPOSITORY
 
 PARTS = ("etl", "schemas", "sample_data", "systemd", "tests", "docs", "pyproject.toml",

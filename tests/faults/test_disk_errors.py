@@ -7,16 +7,15 @@ life brings everything to rest.
 import os
 import random
 import subprocess
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.faults.campaign import PARTS, campaign, counted, my_share, write_figures
 from tests.faults.points import Point, failing
-from tests.faults.test_every_call import PARTS, counted, tell
-from tests.faults.two_feeds import Servers, TwoFeeds, my_share, write_figures
+from tests.faults.two_feeds import Servers, TwoFeeds
 
 WRITES = {"write", "writev", "pwrite64", "pwritev"}
 NAMES = {"openat", "rename", "renameat", "renameat2", "unlink", "unlinkat", "mkdir", "mkdirat",
@@ -83,17 +82,10 @@ def test_some_errors_of_a_disk(servers: Servers, tmp_path: Path) -> None:
 def test_every_error_of_a_disk(servers: Servers, tmp_path: Path, part: int) -> None:
     """At every call to a disk, counted in this very run."""
     every = trials(counted(servers, tmp_path))
-    wrong, met, hows = [], 0, Counter[str]()
-    mine = my_share(every, part, PARTS)
-    for each in mine:
-        try:
-            met += meets(servers, each, tmp_path)
-        except (AssertionError, TimeoutError, ValueError) as error:
-            wrong.append(tell(each, error))
-        hows[each[1]] += 1
-    write_figures(kind="disk errors", part=part, counted=len(every), tried=len(mine), met=met,
-                  ways=hows, violations=len(wrong))  # fmt: skip
-    assert wrong == []
+    campaign(
+        "disk errors", my_share(every, part), lambda trial: meets(servers, trial, tmp_path),
+        sums="met", sort=lambda trial: trial[1], part=part, counted=len(every),
+    )  # fmt: skip
 
 
 # --- disks that are really full, and really read-only -------------------------------------------

@@ -7,27 +7,17 @@ one of them, and three times in a row at random ones.
 import os
 import random
 import signal
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.faults.points import Point, killing, points, tracing
-from tests.faults.two_feeds import Servers, TwoFeeds, my_share, write_figures
+from tests.faults.campaign import PARTS, campaign, counted, my_share
+from tests.faults.points import Point, call_of, killing
+from tests.faults.two_feeds import Servers, TwoFeeds
 
 SEED = int(os.environ.get("ETL_FAULTS_SEED", "0"))
-PARTS = 8
 TRIPLES = 125
 """In each part: a thousand in all."""
-
-
-def counted(servers: Servers, folder: Path) -> list[Point]:
-    """Every point of an undisturbed run."""
-    trace = folder / "counted"
-    with TwoFeeds(servers) as run:
-        assert run.life(tracing(trace)) == 1  # a row was rejected
-        run.must_be_true()
-    return points(trace.read_text())
 
 
 def dies_once(servers: Servers, point: Point, folder: Path) -> bool:
@@ -60,11 +50,6 @@ def dies_thrice(servers: Servers, seed: int, places: list[Point], folder: Path) 
         return run.killed
 
 
-def tell(point: object, error: BaseException) -> str:
-    """A violation, with what is needed to see it again."""
-    return f"{point}: {type(error).__name__}: {str(error)[:600]}"
-
-
 def test_some_deaths(servers: Servers, tmp_path: Path) -> None:
     """A process killed at any of these points leaves nothing that the next start does not mend."""
     places = counted(servers, tmp_path)
@@ -89,17 +74,10 @@ def test_some_triple_deaths(servers: Servers, tmp_path: Path) -> None:
 def test_every_death(servers: Servers, tmp_path: Path, part: int) -> None:
     """At every point that lasts or goes out, counted in this very run."""
     places = counted(servers, tmp_path)
-    wrong, died, calls = [], 0, Counter[str]()
-    mine = my_share(places, part, PARTS)
-    for point in mine:
-        try:
-            died += dies_once(servers, point, tmp_path)
-        except (AssertionError, TimeoutError, ValueError) as error:
-            wrong.append(tell(point, error))
-        calls[point.call] += 1
-    write_figures(kind="kill points", part=part, counted=len(places), tried=len(mine), died=died,
-                  calls=calls, violations=len(wrong))  # fmt: skip
-    assert wrong == []
+    campaign(
+        "kill points", my_share(places, part), lambda point: dies_once(servers, point, tmp_path),
+        sums="died", sort=call_of, part=part, counted=len(places),
+    )  # fmt: skip
 
 
 @pytest.mark.long
@@ -108,13 +86,8 @@ def test_every_death(servers: Servers, tmp_path: Path, part: int) -> None:
 def test_many_triple_deaths(servers: Servers, tmp_path: Path, part: int) -> None:
     """A thousand times three deaths in a row; the seeds go on from ETL_FAULTS_SEED."""
     places = counted(servers, tmp_path)
-    wrong, died = [], Counter[int]()
     first = SEED + 1000 + part * TRIPLES
-    for seed in range(first, first + TRIPLES):
-        try:
-            died[dies_thrice(servers, seed, places, tmp_path)] += 1
-        except (AssertionError, TimeoutError, ValueError) as error:
-            wrong.append(tell(seed, error))
-    write_figures(kind="triple kills", first_seed=first, tried=TRIPLES, deaths=died,
-                  violations=len(wrong))  # fmt: skip
-    assert wrong == []
+    campaign(
+        "triple kills", range(first, first + TRIPLES),
+        lambda seed: dies_thrice(servers, seed, places, tmp_path), sums="died", first_seed=first,
+    )  # fmt: skip

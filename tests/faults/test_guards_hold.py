@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.campaign import write_figures
 from tests.faults.guard_stage import Stage, people, stage
 from tests.faults.guard_world import CASES, Case
-from tests.faults.two_feeds import MEMORY, write_figures
+from tests.faults.two_feeds import MEMORY
 from tests.servers.house_on_campaign import LIST
 
 

@@ -8,12 +8,12 @@ import os
 import random
 import shutil
 import socket
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.faults.campaign import PARTS, campaign, my_share
 from tests.faults.network import (
     CALL_SECONDS,
     CALLS,
@@ -25,12 +25,10 @@ from tests.faults.network import (
     broken_once,
     counted,
 )
-from tests.faults.two_feeds import my_share, write_figures
 from tests.servers.nursery import REPOSITORY, Nursery
 
 SEED = 20261124
 SAMPLE = 7
-PARTS = 8
 WHICH, OF = map(int, os.environ.get("ETL_FAULTS_PART", "0/1").split("/"))
 """A share of the long form: the first of four is 0/4."""
 KINDS = os.environ.get("ETL_FAULTS_KINDS", "")
@@ -146,21 +144,10 @@ def test_the_spots_of_the_negative_control(lines: Lines, usual: Counted, trap: s
 def test_every_fault(lines: Lines, usual: Counted, trap: str, part: int) -> None:
     """Every kind at every call, and at every step of bytes in either direction."""
     spots = [spot for spot in usual.spots() if spot.kind.startswith(KINDS)]
-    mine = my_share(my_share(spots, WHICH, OF), part, PARTS)
-    wrong, kinds, met, longest = [], Counter[str](), 0, 0.0
-    for spot in mine:
-        try:
-            was_met, stall = broken_once(lines, spot, usual, trap)
-        except (AssertionError, TimeoutError, ValueError, KeyError) as error:
-            wrong.append(f"{spot}: {type(error).__name__}: {str(error)[:800]}")
-            continue
-        kinds[spot.kind] += 1
-        met += was_met
-        longest = max(longest, stall)
     steps = {f"{line} {way}": len(at) for (line, way), at in usual.steps.items()}
-    write_figures(
-        kind="network faults", part=part, share=f"{WHICH}/{OF}", runs=len(mine), met=met,
-        kinds=kinds, calls=len(usual.calls), steps=steps,
-        longest_stall_seconds=round(longest, 2), violations=len(wrong), wrong=wrong,
+    campaign(
+        "network faults", my_share(my_share(spots, WHICH, OF), part),
+        lambda spot: broken_once(lines, spot, usual, trap)[0], sums="met",
+        sort=lambda spot: spot.kind, part=part, share=f"{WHICH}/{OF}", calls=len(usual.calls),
+        byte_steps=steps,
     )  # fmt: skip
-    assert wrong == []

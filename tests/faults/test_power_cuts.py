@@ -1,22 +1,30 @@
 """The power is cut at any fsync and any rename, and right after it: all promises are kept.
 
-All folders are on the disk that loses its power; in every second run the inbox is another
-machine's, as a share is, and keeps what was written.
+All folders are on one disk; or every folder is on a disk of its own, so that the flush of one
+flushes nothing of another; or the inbox is another machine's, as a share is, and keeps what was
+written.
 """
 
 import random
 import signal
-from collections import Counter
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.faults.points import Point, killing
-from tests.faults.test_every_call import PARTS, counted, tell
-from tests.faults.two_feeds import Servers, TwoFeeds, my_share, write_figures
-from tests.servers.loop_disk import can_mount, loop_disk, make_template
+from tests.faults.campaign import PARTS, campaign, counted, my_share
+from tests.faults.points import Point, call_of, killing
+from tests.faults.two_feeds import MEMORY, Servers, TwoFeeds
+from tests.servers.loop_disk import LoopDisk, can_mount, loop_disk, make_template
 
 MAKES_DURABLE = {"fsync", "fdatasync", "rename", "renameat", "renameat2"}
+FOLDERS = ("inbox", "receipts", "quarantine", "responses")
+DISKS = {"one disk": 1, "a share": 1, "a disk for each": 1 + len(FOLDERS)}
+"""Arrangements of the folders, and the disks that lose their power in each."""
+
+Folders = dict[str, Path]
 
 pytestmark = pytest.mark.skipif(not can_mount(), reason="needs root and loop devices")
 
@@ -37,14 +45,36 @@ def cuts(places: list[Point]) -> list[Point]:
     return [point for point in found if point.call != "read"]
 
 
+@contextmanager
+def machine(
+    template: Path, kept: Path, arrangement: str
+) -> Iterator[tuple[list[LoopDisk], Folders]]:
+    """The disks of an arrangement, and the folders that do not lie on the first of them."""
+    with ExitStack() as stack:
+        disks = [stack.enter_context(loop_disk(template)) for _ in range(DISKS[arrangement])]
+        if arrangement == "a disk for each":
+            elsewhere = {
+                name: disk.path / name for name, disk in zip(FOLDERS, disks[1:], strict=True)
+            }
+        else:
+            elsewhere = {"inbox": kept / "inbox"} if arrangement == "a share" else {}
+        yield disks, elsewhere
+
+
 def loses_power(
-    servers: Servers, template: Path, point: Point, folder: Path, *, share: bool
+    servers: Servers, template: Path, point: Point, folder: Path, arrangement: str
 ) -> bool:
     """One cut at a point, one clean life; False when the life ended before it came there."""
-    with loop_disk(template) as disk, TwoFeeds(servers, disk.path, share=share) as run:
-        disk.sync()
+    with (
+        tempfile.TemporaryDirectory(dir=MEMORY) as kept,
+        machine(template, Path(kept), arrangement) as (disks, elsewhere),
+        TwoFeeds(servers, disks[0].path, elsewhere) as run,
+    ):
+        for disk in disks:
+            disk.sync()
         run.life(killing(point, folder / "trace"))
-        disk.cut_power()
+        for disk in disks:
+            disk.cut_power()
         run.somebody_leaves()
         run.comes_to_rest()
         run.must_be_true(deaths=1)
@@ -57,29 +87,23 @@ def test_some_power_cuts(servers: Servers, template: Path, tmp_path: Path) -> No
     assert len(places) > 250
     chance = random.Random(20261124)
     cut = [
-        loses_power(servers, template, point, tmp_path, share=bool(number % 2))
-        for number, point in enumerate(chance.sample(places, 14))
+        loses_power(servers, template, point, tmp_path, list(DISKS)[number % 3])
+        for number, point in enumerate(chance.sample(places, 15))
     ]
-    assert sum(cut) >= 12
+    assert sum(cut) >= 13
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3000)
-@pytest.mark.parametrize("share", [False, True])
 @pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("arrangement", DISKS)
 def test_every_power_cut(
-    servers: Servers, template: Path, tmp_path: Path, part: int, share: bool
+    servers: Servers, template: Path, tmp_path: Path, part: int, arrangement: str
 ) -> None:
     """At every fsync and rename, counted in this very run, and right after each."""
     places = cuts(counted(servers, tmp_path))
-    wrong, cut, calls = [], 0, Counter[str]()
-    mine = my_share(places, part, PARTS)
-    for point in mine:
-        try:
-            cut += loses_power(servers, template, point, tmp_path, share=share)
-        except (AssertionError, TimeoutError, ValueError) as error:
-            wrong.append(tell(point, error))
-        calls[point.call] += 1
-    write_figures(kind="power cuts", part=part, share=share, counted=len(places), tried=len(mine),
-                  cut=cut, calls=calls, violations=len(wrong))  # fmt: skip
-    assert wrong == []
+    campaign(
+        f"power cuts, {arrangement}", my_share(places, part),
+        lambda point: loses_power(servers, template, point, tmp_path, arrangement),
+        sums="cut", sort=call_of, part=part, counted=len(places),
+    )  # fmt: skip

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.faults.two_feeds import MEMORY, Servers, TwoFeeds, write_figures
+from tests.faults.campaign import write_figures
+from tests.faults.two_feeds import MEMORY, Servers, TwoFeeds
 from tests.servers.service import as_csv, people
 
 FIRST, LAST = "p1@example.org", "p25@example.org"

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.campaign import write_figures
 from tests.faults.points import Point, killing, points, tracing
-from tests.faults.two_feeds import OLD, Servers, TwoFeeds, write_figures
+from tests.faults.two_feeds import OLD, Servers, TwoFeeds
 from tests.servers.service import as_csv, people
 
 NEWER = "a_20261125.csv"

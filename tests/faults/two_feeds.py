@@ -7,13 +7,11 @@ are read, with plain SQL.
 
 import csv
 import io
-import json
-import os
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -72,24 +70,29 @@ class Servers:
 class TwoFeeds:
     """Folders, lists and drops of one run; everything is taken away with the block."""
 
-    def __init__(self, servers: Servers, root: Path | None = None, *, share: bool = False) -> None:
-        """In memory, or below `root`; there the inbox may be a share, which is in memory still."""
+    def __init__(
+        self,
+        servers: Servers,
+        root: Path | None = None,
+        elsewhere: Mapping[str, Path] | None = None,
+    ) -> None:
+        """In memory, or below `root`, but for folders that are `elsewhere`."""
         servers.runs += 1
         self.servers = servers
         self.number = servers.runs
         made = tempfile.mkdtemp(prefix="two-feeds-", dir=MEMORY if MEMORY.is_dir() else None)
         self.outside = Path(made)
         self.root = root or self.outside
-        self.share = share
+        self.elsewhere = elsewhere or {}
         self.killed = 0
         self.left_at: dict[str, Any] | None = None
         """How far the drop of LEAVES was when she said no."""
         self.codes: list[int] = []
 
     def __enter__(self) -> Self:
-        if self.share:
-            (self.outside / "inbox").mkdir()
-            (self.root / "inbox").symlink_to(self.outside / "inbox")
+        for name, folder in self.elsewhere.items():
+            folder.mkdir()
+            (self.root / name).symlink_to(folder)
         self.made = Setting(
             self.root, 2, far=self.servers.far, mandator=10_000 + self.number,
             first_list=100 * self.number,
@@ -322,16 +325,3 @@ class TwoFeeds:
         ]  # fmt: skip
         rejected = list(csv.reader(io.StringIO((case / "rejected.csv").read_text("utf-8-sig"))))
         assert len(rejected) == 2
-
-
-def write_figures(**figures: Any) -> None:
-    """Add one line to the file of figures, when one is wanted."""
-    path = os.environ.get("ETL_FAULTS_FIGURES")
-    if path:
-        with Path(path).open("a") as file:
-            file.write(json.dumps(figures) + "\n")
-
-
-def my_share(points: Iterable[Any], part: int, parts: int) -> list[Any]:
-    """Every `parts`-th point, beginning with number `part`."""
-    return list(points)[part::parts]

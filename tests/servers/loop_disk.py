@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 
 MEMORY = Path("/dev/shm")
-SIZE_MB = 48
+SIZE_MB = 24
 # Written back only when asked to, for longer than any test takes.
 OPTIONS = "loop,commit=300,noatime"
 
