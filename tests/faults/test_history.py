@@ -22,7 +22,7 @@ from tests.faults.history.machine import History
 from tests.faults.history.steps import STEPS
 
 ROOT = Path(__file__).parents[2]
-SHORT, LONG = 5, (10, 15, 20, 25, 60)
+SHORT, LONG = 5, (6, 8, 10, 12, 24)
 """Steps of a history."""
 FIRST = int(os.environ.get("ETL_FAULTS_SEED", "0"))
 COUNT = int(os.environ.get("ETL_FAULTS_HISTORIES", "20000"))
