@@ -65,6 +65,7 @@ def fails(h: History, at, skip, times, way, then):
 @ACCIDENTS.add(skip=range(30), times=[1, 1, 2, 40], then=NEXT)
 def disk_fills(h: History, skip, times, then):
     """The journal's disk is full for a while."""
+    h.disk_filled = True
     h.trap(("clock", "wall"), skip, times, full_disk)
     h.then(then)
 

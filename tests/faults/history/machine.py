@@ -62,8 +62,11 @@ class History:
         self.away: dict[str, bool] = {}
         """Shares that are away, and whether an empty mount point is in their place."""
         self.made = 0
+        self.at_name: dict[str, str] = {}
+        """Which of the CRM's writings was the last one under a name."""
         self.newest = 50
         self.written = 0
+        self.disk_filled = False
         self.noted: list[str] | None = None
         """Every call of every port, for who wants to know."""
 
@@ -122,12 +125,16 @@ class History:
             act()
         except Death:
             self.seen.deaths += 1
+            self.seen.troubles += 1
             self.end_process()
             self.promises.check()
         except NotStarted:
             pass
-        except EtlError:
+        except EtlError as error:
             # Its start, or `etl once`, cannot go on without the journal: the command ends.
+            assert error.code == "disk-error", error
+            assert self.disk_filled, error
+            self.seen.troubles += 1
             self.end_process()
 
     def scan(self) -> None:
@@ -226,8 +233,21 @@ class History:
         if self.half and Path(self.half[0].name) == path:
             self.half[0].close()
             self.half = None
+        self.owe(path, content)
         path.write_bytes(content)
         self.stamp(path)
+
+    def owe(self, path: Path, *contents: bytes) -> None:
+        """Note that what is written here must come to an end; what it overwrites is no more.
+
+        Of a drop that is written with a pause, the half may be taken for it.
+        """
+        if path.exists():
+            self.seen.owed.pop(self.at_name.get(path.name, ""), None)
+        self.at_name[path.name] = f"{path.name} {self.written}"
+        self.seen.owed[self.at_name[path.name]] = frozenset(
+            sha256(content).hexdigest() for content in contents
+        )
 
     def ordinary_drop(self, feed: str, size: int = 11, first: int = 0, step: int = 1) -> None:
         """A sound drop comes."""
@@ -240,6 +260,7 @@ class History:
         made = self.new_drop("good", 11, 3, None)
         half = first_half(made.content)
         self.seen.drops[sha256(half).hexdigest()] = Dropped(half, fit=False)
+        self.owe(path, half, made.content)
         file = path.open("wb", buffering=0)
         file.write(half)
         self.stamp(file.fileno())

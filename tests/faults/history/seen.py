@@ -32,6 +32,8 @@ class Seen:
         self.db: sqlite3.Connection | None = None
         self.drops: dict[str, Dropped] = {}
         """By the sha256 of their bytes."""
+        self.owed: dict[str, frozenset[str]] = {}
+        """What the CRM wrote, by a number of its own: one of these contents must have a batch."""
         self.deaths = 0
         # People and what may keep them out of a list, ever.
         self.reasons: set[int] = set()
@@ -45,13 +47,23 @@ class Seen:
         """What somebody else did to a list since it was cleared last."""
         self.touched: set[str] = set()
         self.clears: Counter[str] = Counter()
-        self.lost_clears: Counter[str] = Counter()
+        """Of a batch's list, but for those that repeat one in doubt."""
+        self.all_clears = 0
+        self.troubles = 0
+        """Deaths and calls that failed."""
+        self.troubles_at_clear: dict[tuple[str, int], int] = {}
+        self.heard: list[tuple[str, int, str]] = []
+        """Of every row a stream gave: the stream, the end of the window, the recipient id."""
+        self.stored: set[str] = set()
+        """Addresses whose bounce was in the store when people were asked for last."""
+        self.store: sqlite3.Connection | None = None
 
     def close(self) -> None:
         """Let the journal go."""
-        if self.db is not None:
-            self.db.close()
-            self.db = None
+        for connection in (self.db, self.store):
+            if connection is not None:
+                connection.close()
+        self.db = self.store = None
 
     def rows(self, sql: str, *values: Any) -> list[sqlite3.Row]:
         """Read the journal as anybody could."""
@@ -78,7 +90,7 @@ class Seen:
         """How much was at stake."""
         refills = self.rows("SELECT count(*) n FROM completed")
         return Counter(
-            deaths=self.deaths, clears=sum(self.clears.values()),
+            deaths=self.deaths, clears=self.all_clears,
             refills=refills[0]["n"] if refills else 0,
         )  # fmt: skip
 
@@ -137,9 +149,7 @@ class Seen:
                 self.reasons.add(number_of(args[1].ids[0]))
         elif port == "lists":
             self.asked = set()
-        for batch in self.refilling():
-            if self._last_round(batch["id"])["ack_at"] is None:
-                self.lost_clears[batch["id"]] += 1
+        self.troubles += 1
 
     def before_responses_now(self) -> None:
         """Campaign's clock goes on steadily."""
@@ -150,9 +160,28 @@ class Seen:
         self.refused_at_answer = self.no_mail()
 
     def told_lists_suppressed(self, _: Any, ids: list[str], addresses: list[str]) -> None:
-        """From here on nobody who is refused now may be added."""
+        """From here on nobody who is refused now may be added, nor whose bounce is stored."""
         self.refused_people = self.refused_at_answer
         self.asked |= set(ids) & set(addresses)
+        self.stored = self._bounces_stored()
+
+    def told_responses_page(self, rows: Any, stream: Any, window: Any, *_: object) -> None:
+        """What a stream gave; it counts as known once the store's cursor is past the window."""
+        self.heard += [(stream.value, window.until_ms, row[0]) for row in rows]
+
+    def _bounces_stored(self) -> set[str]:
+        """Addresses that the streams gave as bounced, in windows that the store has committed."""
+        bounced = "getOutBounces"
+        if not any(stream == bounced for stream, _, _ in self.heard):
+            return set()
+        if self.store is None:
+            path = self.state / "suppressions.sqlite3"
+            self.store = sqlite3.connect(path, isolation_level=None)
+        row = self.store.execute(
+            "SELECT until_ms FROM cursors WHERE stream = ?", (bounced,)
+        ).fetchone()
+        until = row[0] if row else 0
+        return {who for stream, end, who in self.heard if stream == bounced and end <= until}
 
     def before_lists_clear(self, list_id: int) -> None:
         """A clear has its intent, its replacement, its upload and its guards before it."""
@@ -163,10 +192,33 @@ class Seen:
         assert (self.state / "batches" / batch["id"] / "staged.arrow").exists()
         assert self.file_of(batch) is not None, "cleared before the upload"
         assert self.has_its_name(list_id), "the wrong list is cleared"
-        self.clears[batch["id"]] += 1
+        ids = self._due(batch)
+        assert ids <= self.asked, "cleared before its people were asked for"
+        assert not ids & self.refused_people, "cleared for somebody whom Campaign refused"
+        assert not ids & self.stored, "cleared for somebody who bounced"
+        self._count_clear(batch, rounds[-1]["round"])
         if len(rounds) == 1 and datetime.fromisoformat(rounds[0]["intent_at"]) == self.clock.now:
             # Later the list may be half empty: whoever says no meanwhile stops nothing.
             self._check_guards(batch)
+
+    def _due(self, batch: sqlite3.Row) -> set[str]:
+        """The recipients of a batch that are to be in its list after a clear."""
+        out = {
+            row["row"]
+            for table in ("late", "poisoned")
+            for row in self.rows(f"SELECT row FROM {table} WHERE batch=?", batch["id"])  # noqa: S608 - our own names
+        }
+        return {each for row, each in enumerate(self.ids_of(batch)) if row not in out}
+
+    def _count_clear(self, batch: sqlite3.Row, number: int) -> None:
+        """Another clear, unless it repeats one whose answer nobody can have seen."""
+        self.all_clears += 1
+        key = (batch["id"], number)
+        if key in self.troubles_at_clear:
+            assert self.troubles > self.troubles_at_clear[key], "cleared again without a doubt"
+        else:
+            self.clears[batch["id"]] += 1
+        self.troubles_at_clear[key] = self.troubles
 
     def _check_guards(self, batch: sqlite3.Row) -> None:
         """Rows and order fit the last completed refill, or somebody allowed it."""
@@ -223,6 +275,7 @@ class Seen:
         assert ids <= set(self.content_of(batch).good), "rows of no such drop"
         assert not ids & self.refused_people, "somebody is added whom Campaign refused when asked"
         assert ids <= self.asked, "somebody is added without being asked for again"
+        assert not ids & self.stored, "somebody is added whose bounce is stored"
 
     def done_lists_purge(self, list_id: int) -> None:
         """Whoever is refused now is out."""
