@@ -51,8 +51,11 @@ class Held:
 
     code: str
     since: datetime
+    """When it was held for this first, however often it was tried since."""
     next_try: datetime | None
     tries: int
+    last: datetime
+    """When it was tried last."""
 
 
 @dataclass(frozen=True, slots=True)

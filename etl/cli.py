@@ -24,6 +24,7 @@ from etl.errors import ConfigError, EtlError, Problem, disk_error
 from etl.forecast import Memory, forecast
 from etl.guards import RELEASABLE
 from etl.inspection import far_problems, local_problems
+from etl.journal.requests import MISMATCH
 from etl.load.quarantine import list_cases, read_report
 from etl.log import Event, configure, install_hooks, log
 from etl.rollback import VERB
@@ -144,13 +145,16 @@ def status(config: ConfigPath = DEFAULT, as_json: AsJson = False) -> None:
 
 @cli.command()
 def release(batch: str, allow: Allow, why: Why, config: ConfigPath = DEFAULT) -> None:
-    """Let a batch pass row guards, this once; guards of the world cannot be released."""
-    _ask("release", batch, _releasable(allow), why, config)
+    """Let a batch pass row guards, this once; guards of the world cannot be released.
+
+    With list-mismatch a list is cleared again, at most twice more.
+    """
+    _ask("release", batch, _releasable(allow, MISMATCH), why, config)
 
 
-def _releasable(allow: list[str]) -> list[str]:
+def _releasable(allow: list[str], *more: str) -> list[str]:
     codes = sorted({code for text in allow for code in text.split(",")})
-    wrong = [code for code in codes if code not in RELEASABLE]
+    wrong = [code for code in codes if code not in RELEASABLE.union(more)]
     if wrong:
         raise typer.BadParameter(f"{', '.join(wrong)} cannot be released")
     return codes
@@ -222,8 +226,9 @@ def refill_rollback(
         raise typer.Exit(1)
     batch = new_id(datetime.now(UTC))
     with contextlib.closing(app.open_journal(loaded)) as journal:
-        OUT.print(ask(journal, VERB, batch, codes, why, feed, plan["rollback_of"]))
-    OUT.print(f"batch {batch} puts the rows of {plan['rollback_of']} back: see `etl status`")
+        source, undone = plan["rollback_of"], plan["undoes"]
+        OUT.print(ask(journal, VERB, batch, codes, why, feed, source, undone))
+    OUT.print(f"batch {batch} is to put the rows of {source} back: see `etl status`")
 
 
 def _forecast(config: Config, name: str, file: Path | None) -> dict[str, Any]:

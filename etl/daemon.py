@@ -203,8 +203,8 @@ class Daemon:
         """
         pipeline = self._pipeline
         parts = (
-            pipeline.finish_ended, self._discards, partial(take_rollbacks, self._world),
-            self._feed_turns, self._fetch_due, self._forgetting.turn,
+            pipeline.finish_ended, self._discards, self._rollbacks, self._feed_turns,
+            self._fetch_due, self._forgetting.turn,
         )  # fmt: skip
         done = [self._guarded(part) for part in parts]
         return any(done)
@@ -256,7 +256,15 @@ class Daemon:
         held, now = batch.held, self._world.clock.wall()
         if held is None or held.next_try is None or (self._once and batch.id in self._advanced):
             return False
-        return held.next_try <= now or held.since > now
+        return held.next_try <= now or held.last > now
+
+    def _rollbacks(self) -> bool:
+        """Take back what operators want back."""
+        taken = take_rollbacks(self._world)
+        self._trouble |= taken.refused > 0
+        if taken.waiting is not None:
+            raise taken.waiting
+        return bool(taken.begun or taken.refused)
 
     def _discards(self) -> bool:
         """Discard what operators no longer want; done here, so no step is under way meanwhile."""

@@ -4,6 +4,7 @@ A step is counted before it begins and uncounted when it ends; what a death too 
 the caller to say. It may not catch anything: a bug passes through, and counts as a death.
 """
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -34,7 +35,7 @@ def counted(
         raise error(f"crashed-{step}", deaths=deaths)
     try:
         yield
-    except (EtlError, OSError, Stopped):
+    except (EtlError, OSError, sqlite3.Error, Stopped):
         batches.step_ends(batch, step)
         raise
     batches.step_ends(batch, step)

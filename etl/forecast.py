@@ -17,7 +17,8 @@ from etl.batch import Batch, Place
 from etl.config import Config
 from etl.errors import EtlError, GuardTripped, Mismatch
 from etl.extract.suppressions import SuppressionStore
-from etl.guards import freshness_problems, returning_problems, row_problems
+from etl.gates import known_of
+from etl.guards import consent_problems, freshness_problems, returning_problems, row_problems
 from etl.intake import drop_order
 from etl.journal import Journal
 from etl.load.ledger import ALREADY, INSERTED, Ledger
@@ -143,6 +144,9 @@ def _compare(memory: Memory, feed: Feed, then: _Then, answer: dict[str, Any]) ->
         *_guards(memory, feed, sent.height, then.order),
         *returning_problems(answer["returning"] or 0),
     ]
+    if then.newer is not None:
+        consents = then.rows["opt_in_id"].str.strip_chars().unique().to_list()
+        tripped += consent_problems(consents, feed.consent.opt_in_id)
     answer["guards"] = [_told(each, feed if then.newer is not None else None) for each in tripped]
 
 
@@ -152,14 +156,9 @@ def _guards(memory: Memory, feed: Feed, rows: int, order: str) -> Iterator[Guard
     yield from row_problems(
         rows, order, journal.batches.last_refill(feed.name), feed.guards.bounds
     )  # fmt: skip
-    fresh = memory.store.freshness(feed.client)
-    counted = journal.requests.entries_counted(feed.client)
-    if fresh.entries < counted:
-        yield GuardTripped("store-shrunk", before=counted, now=fresh.entries)
+    known = known_of(memory.store, journal, feed.client)
     max_age = timedelta(hours=settings.suppression.max_age_hours)
-    yield from freshness_problems(
-        fresh.completed_at, fresh.shrunk_from, fresh.blocklist_entries, memory.now, max_age
-    )
+    yield from freshness_problems(known, memory.now, max_age)
 
 
 def _told(problem: EtlError, rollback: Feed | None = None) -> dict[str, Any]:

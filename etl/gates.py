@@ -9,7 +9,16 @@ import polars as pl
 
 from etl.batch import Batch, Place
 from etl.errors import EtlError, GuardTripped
-from etl.guards import freshness_guard, list_guards, returning_problems, row_guards
+from etl.extract.suppressions import SuppressionStore
+from etl.guards import (
+    Known,
+    consent_problems,
+    freshness_problems,
+    list_guards,
+    returning_problems,
+    row_guards,
+)
+from etl.journal import Journal
 from etl.settings import Feed
 from etl.staging import read_staged
 from etl.transform.compare import returning
@@ -21,20 +30,22 @@ def guard_freshness(world: World, feed: Feed, away: EtlError | None = None) -> N
 
     When it is not because Campaign could not be asked, it is that error, `away`, which is raised.
     """
-    fresh = world.store.freshness(feed.client)
-    counted = world.journal.requests.entries_counted(feed.client)
-    if fresh.entries < counted:
-        raise GuardTripped("store-shrunk", before=counted, now=fresh.entries)
-    try:
-        freshness_guard(
-            fresh.completed_at,
-            fresh.shrunk_from,
-            fresh.blocklist_entries,
-            world.clock.wall(),
-            timedelta(hours=world.config.settings.suppression.max_age_hours),
-        )
-    except GuardTripped as tripped:
-        raise (away or tripped) from None
+    known = known_of(world.store, world.journal, feed.client)
+    max_age = timedelta(hours=world.config.settings.suppression.max_age_hours)
+    for problem in freshness_problems(known, world.clock.wall(), max_age):
+        raise problem if problem.code == "store-shrunk" else (away or problem)
+
+
+def known_of(store: SuppressionStore, journal: Journal, client: str) -> Known:
+    """How much is known of who must not be mailed by a client."""
+    fresh = store.freshness(client)
+    return Known(
+        completed_at=fresh.completed_at,
+        entries=fresh.entries,
+        counted=journal.requests.entries_counted(client),
+        blocklist_entries=fresh.blocklist_entries,
+        shrunk_from=fresh.shrunk_from,
+    )
 
 
 def guard_rows(world: World, batch: Batch, feed: Feed, rows: int) -> None:
@@ -46,6 +57,13 @@ def guard_rows(world: World, batch: Batch, feed: Feed, rows: int) -> None:
         feed.guards.bounds,
         world.journal.requests.allowed(batch),
     )
+
+
+def guard_consent(feed: Feed, staged: pl.DataFrame) -> None:
+    """Before a refill begins: rows checked under another consent do not come into the list."""
+    consents = staged["opt_in_id"].str.strip_chars().unique().to_list()
+    for problem in consent_problems(consents, feed.consent.opt_in_id):
+        raise problem
 
 
 def guard_returning(world: World, batch: Batch, staged: pl.DataFrame) -> None:

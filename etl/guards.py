@@ -12,6 +12,7 @@ from etl.errors import GuardTripped
 from etl.ports import ListDescription
 
 RELEASABLE = frozenset({"shrunk", "grown", "min-rows", "first-refill", "outdated", "returning"})
+"""Guards of rows, which an operator may let a batch pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,12 @@ def returning_problems(returning: int) -> Iterator[GuardTripped]:
         yield GuardTripped("returning", returning=returning)
 
 
+def consent_problems(consents: Collection[str], expected: str) -> Iterator[GuardTripped]:
+    """The guard of one consent a list: rows that were checked under another one stay out."""
+    if set(consents) != {expected}:
+        yield GuardTripped("other-consent", expected=expected)
+
+
 def list_problems(
     list_id: int, pinned_name: str, attributes: Sequence[str], found: ListDescription
 ) -> Iterator[GuardTripped]:
@@ -101,34 +108,40 @@ def list_guards(
         raise problem
 
 
-def freshness_problems(
-    completed_at: datetime | None, shrunk_from: int | None, entries: int, now: datetime,
-    max_age: timedelta,
-) -> Iterator[GuardTripped]:  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class Known:
+    """How much is known of who must not be mailed."""
+
+    completed_at: datetime | None
+    """The last fetch of every source."""
+    entries: int
+    """In the store; `counted` says how many there once were."""
+    counted: int
+    blocklist_entries: int
+    """As last fetched; `shrunk_from` says how many there were when that were too few."""
+    shrunk_from: int | None
+
+
+def freshness_problems(known: Known, now: datetime, max_age: timedelta) -> Iterator[GuardTripped]:
     """Everything by which the suppression data is not there, whole and young enough.
 
     A fetch that completed in the future (a clock that jumped back) counts as stale.
     """
+    if known.entries < known.counted:
+        yield GuardTripped("store-shrunk", before=known.counted, now=known.entries)
     # Told first: a fetch that has shrunk never completes, so in time it would be called stale.
-    if shrunk_from is not None:
-        yield GuardTripped("suppression-shrunk", before=shrunk_from, now=entries)
-    if completed_at is None:
+    if known.shrunk_from is not None:
+        yield GuardTripped(
+            "suppression-shrunk", before=known.shrunk_from, now=known.blocklist_entries
+        )
+    if known.completed_at is None:
         yield GuardTripped("suppression-missing")
         return
-    age = now - completed_at
+    age = now - known.completed_at
     if age > max_age or age < -timedelta(minutes=5):
         hours = round(age.total_seconds() / 3600, 1)
         limit = round(max_age.total_seconds() / 3600, 1)
         yield GuardTripped("suppression-stale", hours=hours, limit=limit)
-
-
-def freshness_guard(
-    completed_at: datetime | None, shrunk_from: int | None, entries: int, now: datetime,
-    max_age: timedelta,
-) -> None:  # fmt: skip
-    """Raise the first of `freshness_problems`."""
-    for problem in freshness_problems(completed_at, shrunk_from, entries, now, max_age):
-        raise problem
 
 
 def disk_guard(free_bytes: int, needed_bytes: int) -> None:

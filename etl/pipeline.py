@@ -5,6 +5,7 @@ its full replacement is durable, guarded and freshly suppressed.
 """
 
 import shutil
+import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -72,7 +73,7 @@ class Pipeline:
                 return self._quarantine(batch, error)
         except (GuardTripped, FarSideUnavailable, FarSideRefused, Mismatch) as error:
             return self._hold(batch, error)
-        except OSError as error:
+        except (OSError, sqlite3.Error) as error:
             return self._hold(batch, disk_error(error))
 
     def _leave(self, batch: Batch) -> Batch:
@@ -164,8 +165,6 @@ class Pipeline:
         minutes = far.again_minutes if soon else far.later_minutes
         now = self._world.clock.wall()
         next_try = None if error.code in WAITS_FOR_PEOPLE else now + timedelta(minutes=minutes)
-        if error.code in self._world.journal.requests.allowed(batch):
-            next_try = now  # released while it was looked at
         held = self._batches.hold(batch, error.code, now, next_try, error.facts)
         event = Event.GUARD if isinstance(error, GuardTripped) else Event.HELD
         log(event, batch=batch.id, place=batch.place, code=error.code, sentence=error.sentence)
@@ -279,9 +278,11 @@ class Pipeline:
             log(Event.ALARM, code="sftp-left", **left)
         else:
             drop = world.drops[names[0]]
-            if detail["upload_intent_at"] and drop.stat(detail["upload_temporary"]) is None:
+            if detail["upload_intent_at"] and drop.stat(left["left"]) is None:
                 log(Event.ALARM, code="sftp-left", remote=detail["upload_name"], **left)
-            drop.remove(detail["upload_temporary"])
+            # The intent goes first: a temporary name that we took away proves no rename.
+            world.journal.uploads.begin_upload(batch, left["account"], left["left"])
+            drop.remove(left["left"])
         world.journal.uploads.forget_upload(batch)
 
 
@@ -292,7 +293,8 @@ def kept_too_long(world: World, batch: Batch) -> Sequence[str]:
     looked at: ends that had to wait for a share are carried out in no order.
     """
     batches = world.journal.batches
+    # The folders first: what is claimed meanwhile is not among them.
+    there = [batches.find(path.name) for path in sorted(world.batches.iterdir())]
     kept = {each.id for each in (*batches.under_way(), *batches.unfinished())}
     kept |= set(batches.completed(batch.feed, 2)) if batch.feed else set()
-    there = (batches.find(path.name) for path in sorted(world.batches.iterdir()))
     return [each.id for each in there if each and each.feed == batch.feed and each.id not in kept]

@@ -15,12 +15,19 @@ from etl.cases import case_of_refused
 from etl.errors import GuardTripped, Mismatch
 from etl.extract.learned import Found
 from etl.freshness import refresh
-from etl.gates import elders, guard_freshness, guard_list, guard_returning, guard_rows
+from etl.gates import (
+    elders,
+    guard_consent,
+    guard_freshness,
+    guard_list,
+    guard_returning,
+    guard_rows,
+)
 from etl.load.outcome import SUPPRESSION_CODES, Outcome, RefillPlan
 from etl.load.refill import Refill
 from etl.log import Event, log
 from etl.settings import Feed, List
-from etl.staging import read_staged, suppressed_now
+from etl.staging import read_staged, refused_live, suppressed_now
 from etl.transform.check import ATTRIBUTE
 from etl.world import World
 
@@ -39,6 +46,8 @@ def refill(world: World, batch: Batch) -> Batch:
         return world.journal.batches.refilled(batch, world.clock.wall(), staged.height, None)
     plan = _plan(world, feed, feed.list, staged)
     _guard_batch(world, batch, feed, plan)
+    if batch.place is Place.UPLOADED:
+        guard_consent(feed, staged)
     completed = world.store.freshness(feed.client).completed_at
     max_age = timedelta(hours=world.config.settings.suppression.max_age_hours)
     age = None if completed is None else world.clock.wall() - completed
@@ -53,6 +62,7 @@ def refill(world: World, batch: Batch) -> Batch:
         journal=world.journal,
         clock=world.clock,
         suppressed_now=partial(_suppressed_rows, world, feed, staged),
+        refused_live=partial(_refused_rows, world, feed, staged),
         guards=partial(_guards, world, batch, feed, staged, plan.attributes),
         elders=partial(elders, world, batch, {Place.CLAIMED, Place.UPLOADED, Place.REFILLING}),
     ).run()
@@ -98,6 +108,15 @@ def _suppressed_rows(
     row_of = dict(zip(asked["record"], rows, strict=True))
     hits = suppressed_now(world, feed, asked)
     return {row_of[record]: kind for record, kind in hits.rows()}
+
+
+def _refused_rows(
+    world: World, feed: Feed, staged: pl.DataFrame, rows: Sequence[int]
+) -> frozenset[int]:
+    """Which staged rows Campaign itself would not mail now."""
+    asked = staged[list(rows)]
+    row_of = dict(zip(asked["record"], rows, strict=True))
+    return frozenset(row_of[record] for record in refused_live(world, feed, asked)["record"])
 
 
 def _guards(

@@ -5,6 +5,8 @@ cleared or sent here.
 """
 
 import hashlib
+import sqlite3
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from etl.batch import Batch
@@ -45,20 +47,38 @@ def kept_rows(batches: Path, journal: Journal, batch: Batch) -> bytes:
     return content
 
 
-def take_rollbacks(world: World) -> bool:
-    """Make a batch for every rollback that was asked; done where no step is under way meanwhile."""
-    asked = [each for each in world.journal.requests.waiting() if each.verb == VERB]
-    for request in asked:
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What came of the rollbacks that were asked."""
+
+    begun: int = 0
+    refused: int = 0
+    waiting: Exception | None = None
+    """Why one of them has to be taken later."""
+
+
+def take_rollbacks(world: World) -> Taken:
+    """Make a batch for every rollback that was asked; done where no step is under way meanwhile.
+
+    One whose disk fails keeps no other back.
+    """
+    taken = Taken()
+    for request in world.journal.requests.waiting():
+        if request.verb != VERB:
+            continue
         try:
             batch = _begin(world, request)
-        except (GuardTripped, Mismatch) as error:
-            if error.code not in REFUSALS:
-                raise
-            _refuse(world, request, error)
+        except (EtlError, OSError, sqlite3.Error) as error:
+            if isinstance(error, EtlError) and error.code in REFUSALS:
+                _refuse(world, request, error)
+                taken = replace(taken, refused=taken.refused + 1)
+            else:
+                taken = replace(taken, waiting=error)
         else:
             log(Event.ROLLBACK, batch=batch.id, feed=batch.feed, rollback_of=batch.rollback_of,
                 codes=list(request.codes), user=request.user)  # fmt: skip
-    return bool(asked)
+            taken = replace(taken, begun=taken.begun + 1)
+    return taken
 
 
 def _begin(world: World, request: Request) -> Batch:
@@ -66,14 +86,16 @@ def _begin(world: World, request: Request) -> Batch:
 
     The batch's id stands in the request, so a death in between is made good by doing it again.
     """
+    if not request.batch:
+        raise RuntimeError("a rollback without the batch that will be made")
     feed = world.config.find_feed(request.feed or "")
     if feed is None:
         raise GuardTripped("feed-gone", feed=request.feed)
     undo = find_undo(world.journal, feed, world.config.settings.client[feed.client].mandator)
-    if request.source != undo.source.id:
+    if (request.source, request.undone) != (undo.source.id, undo.undone.id):
         raise GuardTripped("refilled-since", feed=feed.name)
     content = kept_rows(world.batches, world.journal, undo.source)
-    folder = world.batches / (request.batch or "")
+    folder = world.batches / request.batch
     make_folder(folder, 0o700)
     write_file(folder / STAGED, content, PRIVATE_FILE)
     return world.journal.rollbacks.begin(request, undo, world.clock.wall())
@@ -81,6 +103,7 @@ def _begin(world: World, request: Request) -> Batch:
 
 def _refuse(world: World, request: Request, error: EtlError) -> None:
     """Nothing is changed; what an earlier try copied is taken away."""
-    tidy(world.batches, request.batch or "", keep_staged=False)
+    if request.batch:
+        tidy(world.batches, request.batch, keep_staged=False)
     world.journal.requests.taken(request, error.code, world.clock.wall())
     log(Event.ALARM, feed=request.feed, code=error.code, sentence=error.sentence)

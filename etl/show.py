@@ -15,10 +15,11 @@ from etl.extract.suppressions import ClientStatus
 from etl.guards import RELEASABLE
 from etl.journal import Journal
 from etl.journal.batches import moment
+from etl.journal.requests import MISMATCH
 from etl.load.quarantine import CaseSummary
 from etl.reasons import REASONS
 
-LATEST = 20
+LATEST, LATEST_REQUESTS = 20, 5
 HEARD = timedelta(minutes=2)
 """A daemon whose last scan is older is taken for stopped."""
 
@@ -35,6 +36,7 @@ def status(journal: Journal, now: datetime) -> dict[str, Any]:
             batch(journal, each) for each in journal.batches.latest(LATEST) if each.place in ENDS
         ],
         "requests_waiting": len(journal.requests.waiting()),
+        "requests": journal.requests.latest(LATEST_REQUESTS),
     }
 
 
@@ -81,7 +83,7 @@ def refusal(verb: str, each: Batch, codes: Sequence[str]) -> str | None:
         if each.held is None or each.held.code in codes:
             return None
         what = REASONS[each.held.code].hint
-        if each.held.code in RELEASABLE:
+        if each.held.code in RELEASABLE | {MISMATCH}:
             what = f"released with --allow {each.held.code}"
         return f"batch {each.id} is held for {each.held.code}: {what}"
     if verb == "discard" and each.place in possible:

@@ -8,7 +8,8 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from etl.durable import fsync_folder, temporary_name
@@ -64,6 +65,9 @@ class SqliteFile:
                 if self.read_only:
                     raise Mismatch("not-migrated", file=self.path.name, found=found, known=version)
                 self._bring_up_to_date(steps)
+            if _tables(self.connection) != _tables_of(tuple(steps)):
+                # Made by a build that was never released under this version.
+                raise self.damaged("its tables are not those of its version")
 
     def _version(self) -> int:
         return int(self.connection.execute("PRAGMA user_version").fetchone()[0])
@@ -197,6 +201,26 @@ class SqliteFile:
                 connection.close()
             self._connections.clear()
         self._local = threading.local()
+
+
+def _tables(connection: sqlite3.Connection) -> frozenset[tuple[str, frozenset[str]]]:
+    """Every table with its columns."""
+    sql = (
+        "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c"
+        " WHERE t.type = 'table'"
+    )
+    found: dict[str, set[str]] = {}
+    for table, column in connection.execute(sql):
+        found.setdefault(table, set()).add(column)
+    return frozenset((table, frozenset(columns)) for table, columns in found.items())
+
+
+@cache
+def _tables_of(steps: tuple[str, ...]) -> frozenset[tuple[str, frozenset[str]]]:
+    """The tables that these steps make."""
+    with closing(sqlite3.connect(":memory:")) as made:
+        made.executescript(";".join(steps))
+        return _tables(made)
 
 
 def _name(error: sqlite3.Error) -> str:

@@ -102,11 +102,14 @@ def suppressed_now(world: World, feed: Feed, rows: pl.DataFrame) -> pl.DataFrame
         world.keys,
     ).select("record", "kind")
     rest = rows.join(stored, on="record", how="anti", maintain_order="left")
-    return pl.concat([stored, _asked_live(world, feed, rest)]).unique(maintain_order=True)
+    return pl.concat([stored, refused_live(world, feed, rest)]).unique(maintain_order=True)
 
 
-def _asked_live(world: World, feed: Feed, rows: pl.DataFrame) -> pl.DataFrame:
-    """Ask Campaign for every id and every address, as normalised and as dropped."""
+def refused_live(world: World, feed: Feed, rows: pl.DataFrame) -> pl.DataFrame:
+    """Whom Campaign itself would not mail now: one line (record, kind) per reason.
+
+    It is asked for every id and every address, as normalised and as dropped.
+    """
     of_person = ["recipient_id"]
     if feed.recipient.id == "email":
         of_person.append("address_dropped")

@@ -64,7 +64,7 @@ def _notes(world: World, batch: Batch, detail: Mapping[str, Any]) -> Iterator[To
     listed = detail["list"]
     if listed and listed["many_refused"]:
         yield Told("many-refused", {"refused": listed["many_refused"], "sent": listed["sent"]})
-    if batch.place is Place.UPLOADED and batch.feed is not None:
+    if batch.place is Place.UPLOADED and batch.feed is not None and batch.rollback_of is None:
         since = world.journal.batches.last_refilled_at(batch.feed)
         yield Told("list-unchanged", {"since": since or "ever"})
 

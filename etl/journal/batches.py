@@ -39,7 +39,10 @@ def _batch(row: sqlite3.Row) -> Batch:
     held = None
     if row["held_code"] is not None:
         next_try = moment(row["held_next"]) if row["held_next"] else None
-        held = Held(row["held_code"], moment(row["held_since"]), next_try, row["held_tries"])
+        held = Held(
+            row["held_code"], moment(row["held_since"]), next_try, row["held_tries"],
+            moment(row["held_at"]),
+        )  # fmt: skip
     return Batch(
         id=row["id"],
         feed=row["feed"],
@@ -139,8 +142,9 @@ class Batches:
         """`move` inside a transaction of the caller's."""
         check_move(batch.place, target)
         changed = db.execute(
-            "UPDATE batches SET place=?, held_code=NULL, held_since=NULL, held_next=NULL,"
-            " held_tries=0, held_facts=NULL, end_code=?, end_facts=?, ended_at=?"
+            "UPDATE batches SET place=?, held_code=NULL, held_was=NULL, held_since=NULL,"
+            " held_next=NULL, held_at=NULL, held_tries=0, held_facts=NULL,"
+            " end_code=?, end_facts=?, ended_at=?"
             " WHERE id=? AND place=?",
             (target, code, json.dumps(dict(facts or {})),
              stamp(at) if target in ENDS else None, batch.id, batch.place),
@@ -153,27 +157,36 @@ class Batches:
         self, batch: Batch, code: str, at: datetime, next_try: datetime | None,
         facts: Mapping[str, Any],
     ) -> Batch:  # fmt: skip
-        """Let the batch wait where it is; the same code again keeps its `since`."""
-        same = batch.held is not None and batch.held.code == code
-        since = batch.held.since if same and batch.held else at
+        """Let the batch wait where it is; the same code again keeps its `since`.
+
+        One that was released while it was looked at is tried again at once.
+        """
         with self._db.write() as db:
+            released = db.execute(
+                "SELECT 1 FROM allowed WHERE batch=? AND code=?", (batch.id, code)
+            ).fetchone()
+            then = at if released else next_try
             db.execute(
-                "UPDATE batches SET held_code=?, held_since=?, held_next=?, held_facts=?,"
-                " held_tries=held_tries+1 WHERE id=? AND ended_at IS NULL",
-                (code, stamp(since), stamp(next_try) if next_try else None,
-                 json.dumps(dict(facts)), batch.id),
-            )  # fmt: skip
+                "UPDATE batches SET held_since = CASE WHEN held_was=?1 THEN held_since ELSE ?2 END,"
+                " held_code=?1, held_was=?1, held_at=?2, held_next=?3, held_facts=?4,"
+                " held_tries=held_tries+1 WHERE id=?5 AND ended_at IS NULL",
+                (code, stamp(at), stamp(then) if then else None, json.dumps(dict(facts)), batch.id),
+            )
         return self.get(batch.id)
 
     def let_go(self, batch: Batch) -> Batch:
-        """End a hold; the number of tries stays until the batch moves."""
+        """End a hold; since when, for what and how often it was held stays until it moves."""
         with self._db.write() as db:
-            db.execute(
-                "UPDATE batches SET held_code=NULL, held_since=NULL, held_next=NULL,"
-                " held_facts=NULL WHERE id=?",
-                (batch.id,),
-            )
+            self.let_go_in(db, batch)
         return self.get(batch.id)
+
+    @staticmethod
+    def let_go_in(db: sqlite3.Connection, batch: Batch) -> None:
+        """`let_go` inside a transaction of the caller's."""
+        db.execute(
+            "UPDATE batches SET held_code=NULL, held_next=NULL, held_facts=NULL WHERE id=?",
+            (batch.id,),
+        )
 
     def tries(self, batch: Batch) -> int:
         """How often the batch was held since it came to its place."""

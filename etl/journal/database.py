@@ -65,7 +65,15 @@ CREATE TABLE steps (
 ) STRICT;
 """
 
-STEPS = (TABLES, ROLLBACKS_AND_STEPS)
+# `held_was` and `held_since` stay while a held batch is tried again; `held_at` is the last hold.
+WHAT_WAS_SEEN = """
+ALTER TABLE requests ADD COLUMN undone TEXT;
+ALTER TABLE batches ADD COLUMN held_was TEXT;
+ALTER TABLE batches ADD COLUMN held_at TEXT;
+UPDATE batches SET held_was = held_code, held_at = held_since;
+"""
+
+STEPS = (TABLES, ROLLBACKS_AND_STEPS, WHAT_WAS_SEEN)
 """Step n leads from version n to n + 1; an empty file takes them all. A step is never changed."""
 VERSION = len(STEPS)
 

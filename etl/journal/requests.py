@@ -4,10 +4,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from etl.batch import Batch
-from etl.journal.batches import stamp
+from etl.journal.batches import Batches, stamp
 from etl.sqlite_file import SqliteFile
+
+MISMATCH = "list-mismatch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,8 @@ class Request:
     feed: str | None = None
     source: str | None = None
     """The batch whose rows are to go back, as it was told to whoever asked."""
+    undone: str | None = None
+    """The batch that is undone by it, as it was told."""
 
 
 class Requests:
@@ -33,17 +38,18 @@ class Requests:
 
     def ask(
         self, verb: str, batch: str | None, codes: Sequence[str], why: str, user: str, at: datetime,
-        feed: str | None = None, source: str | None = None,
+        feed: str | None = None, source: str | None = None, undone: str | None = None,
     ) -> int:  # fmt: skip
         """Write a request; returns its number.
 
-        A rollback names the feed, the source of the rows and the batch that will be made.
+        A rollback names the feed, the source of the rows, what it undoes, and the batch that will
+        be made.
         """
         with self._db.write() as db:
             number = db.execute(
-                "INSERT INTO requests (verb, batch, feed, source, codes, why, user, at)"
-                " VALUES (?,?,?,?,?,?,?,?)",
-                (verb, batch, feed, source, json.dumps(list(codes)), why, user, stamp(at)),
+                "INSERT INTO requests (verb, batch, feed, source, undone, codes, why, user, at)"
+                " VALUES (?,?,?,?,?,?,?,?,?)",
+                (verb, batch, feed, source, undone, json.dumps(list(codes)), why, user, stamp(at)),
             ).lastrowid
         return int(number or 0)
 
@@ -52,16 +58,17 @@ class Requests:
         sql = "SELECT * FROM requests WHERE taken_at IS NULL ORDER BY number"
         return [
             Request(row["number"], row["verb"], row["batch"], tuple(json.loads(row["codes"])),
-                    row["why"], row["user"], row["feed"], row["source"])
+                    row["why"], row["user"], row["feed"], row["source"], row["undone"])
             for row in self._db.connection.execute(sql)
         ]  # fmt: skip
 
-    def outcome(self, number: int) -> str | None:
-        """What came of a request; None while it waits."""
-        row = self._db.connection.execute(
-            "SELECT outcome FROM requests WHERE number=?", (number,)
-        ).fetchone()
-        return row["outcome"] if row else None
+    def latest(self, count: int) -> list[dict[str, Any]]:
+        """The last requests of people, newest first: what was asked and what came of it."""
+        sql = (
+            "SELECT number, verb, batch, feed, at, user, outcome FROM requests"
+            " WHERE verb <> 'fetch' ORDER BY number DESC LIMIT ?"
+        )
+        return [dict(row) for row in self._db.connection.execute(sql, (count,))]
 
     def taken(self, request: Request, outcome: str, at: datetime) -> None:
         """The request was acted on or refused."""
@@ -72,17 +79,18 @@ class Requests:
             )
 
     def release(self, request: Request, batch: Batch, at: datetime) -> None:
-        """Allow the request's guard codes for this one batch, and end its hold."""
+        """Allow the request's guard codes for this one batch, and end its hold.
+
+        A released `list-mismatch` allows two further clears once more, and no mismatch for ever.
+        """
         with self._db.write() as db:
+            if MISMATCH in request.codes:
+                db.execute("UPDATE rounds SET counted=0 WHERE batch=?", (batch.id,))
             db.executemany(
                 "INSERT OR IGNORE INTO allowed VALUES (?,?,?)",
-                [(batch.id, code, request.number) for code in request.codes],
+                [(batch.id, code, request.number) for code in request.codes if code != MISMATCH],
             )
-            db.execute(
-                "UPDATE batches SET held_code=NULL, held_since=NULL, held_next=NULL,"
-                " held_facts=NULL WHERE id=?",
-                (batch.id,),
-            )
+            Batches.let_go_in(db, batch)
             db.execute(
                 "UPDATE requests SET taken_at=?, outcome=? WHERE number=?",
                 (stamp(at), "done", request.number),

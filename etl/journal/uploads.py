@@ -13,7 +13,7 @@ class UploadIntent:
     """What a rename will make visible: frozen before the rename, kept when the answer is lost."""
 
     account: str
-    """The sftp account by its name in the configuration."""
+    """user@host:port/folder, whatever the configuration calls it."""
     name: str
     temporary: str
     size_bytes: int

@@ -92,21 +92,21 @@ class Ledger:
         there whatever became of it since. For those left out since, see `late_in_doubt`.
         """
         newly = sum(self._present)
-        return newly, newly + self.fates.count(UNSUBSCRIBED) + self._in_doubt(late=False)
+        return newly, newly + self.fates.count(UNSUBSCRIBED) + len(self._in_doubt(late=False))
 
-    def late_in_doubt(self) -> int:
+    def late_in_doubt(self) -> list[int]:
         """Rows suppressed by now that a call without an answer may have brought all the same.
 
         They may be in the list until the remove calls, and not after them.
         """
         return self._in_doubt(late=True)
 
-    def _in_doubt(self, *, late: bool) -> int:
-        return sum(
-            (fate == LATE) == late and fate != UNSUBSCRIBED
-            for fate, doubted, present in zip(self.fates, self._doubted, self._present, strict=True)
-            if doubted and not present
-        )
+    def _in_doubt(self, *, late: bool) -> list[int]:
+        rows = zip(self.fates, self._doubted, self._present, strict=True)
+        return [
+            row for row, (fate, doubted, present) in enumerate(rows)
+            if doubted and not present and (fate == LATE) == late and fate != UNSUBSCRIBED
+        ]  # fmt: skip
 
     def counts(self) -> Counter[int]:
         """How many rows have which fate."""

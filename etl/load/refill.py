@@ -35,6 +35,8 @@ class Refill:
     clock: Clock
     suppressed_now: Callable[[Sequence[int]], Mapping[int, str]]
     """Which of these staged rows the store or Campaign itself would not mail now, with the kind."""
+    refused_live: Callable[[Sequence[int]], frozenset[int]]
+    """Which of these staged rows Campaign itself would not mail now."""
     guards: Callable[[int | None], None]
     """Raise GuardTripped unless this list may be cleared now; row guards too, given the rows."""
     elders: Callable[[], Sequence[Batch]]
@@ -144,7 +146,7 @@ class Refill:
         doubtful = ledger.open
         assert doubtful is not None  # noqa: S101 - asked by the caller
         low, high = ledger.window()
-        high += ledger.late_in_doubt() + len(doubtful.rows)
+        high += len(ledger.late_in_doubt()) + len(doubtful.rows)
         count = self._count_within(low, high)
         log(Event.CHUNK, batch=self.batch.id, number=doubtful.number, in_doubt=True, count=count)
         if not low <= count <= high:
@@ -219,7 +221,7 @@ class Refill:
             attributes=self.plan.attributes,
             ids=part["recipient_id"].to_list(),
             addresses=part["address"].to_list(),
-            values=part[columns].rows(),
+            values=part[columns].rows() if columns else [()] * part.height,
         )
 
     # --- proof -------------------------------------------------------------------------------
@@ -233,20 +235,29 @@ class Refill:
                 return count
             self.clock.sleep(min(5.0, self.plan.believe_after_seconds))
 
+    def _stays_unseen(self, ledger: Ledger) -> bool:
+        """Whether somebody may be in the list whom a call in doubt brought and we alone suppress.
+
+        The remove calls leave her there, and the count cannot tell her from whoever they take out.
+        """
+        rows = ledger.late_in_doubt()
+        return bool(set(rows) - self.refused_live(rows)) if rows else False
+
     def _prove(self, under_way: Round, ledger: Ledger) -> Outcome | None:
         """Purge and count; None when the list is not what the codes say."""
         low, high = ledger.window()
         # A count that was right before the remove calls is not asked for after them.
         before = under_way.count_before
         if before is None:
-            most = high + ledger.late_in_doubt()
+            most = high + len(ledger.late_in_doubt())
             before = self._count_within(low, most)
             if not low <= before <= most:
                 return None
             self.journal.refills.counted_before(self.batch, under_way.number, before)
+        if before > low and self._stays_unseen(ledger):
+            return None
         purged = self.campaign.purge(self.plan.list_id)
-        # At least so many are gone; after a repetition their own numbers may be too small. Who was
-        # suppressed after a call in doubt, and is still there, is got rid of by a further clear.
+        # At least so many are gone; after a repetition their own numbers may be too small.
         most = before - purged.unsubscribed - purged.blocklisted
         count = self._count_within(0, min(most, high))
         if count > high:

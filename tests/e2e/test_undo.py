@@ -73,7 +73,7 @@ def test_a_wrong_refill_is_taken_back_beside_the_daemon(tmp_path: Path):
         words = ("--allow", "returning", "--why", "wrong selection")
         done = made.etl("refill", "rollback", "a", *words)
         assert done.returncode == DONE, done.stderr
-        asked = re.search(r"batch (\S+) puts the rows of (\S+) back", done.stdout)
+        asked = re.search(r"batch (\S+) is to put the rows of (\S+) back", done.stdout)
         assert asked is not None
         assert asked[2] == right["batch"]
         told = made.wait(lambda: receipt(made, asked[1]))

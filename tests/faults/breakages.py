@@ -8,6 +8,10 @@ from dataclasses import dataclass
 REFILL, UPLOAD = "etl/load/refill.py", "etl/load/upload.py"
 JOURNAL, PIPELINE = "etl/journal/refills.py", "etl/pipeline.py"
 POWER = "-m long tests/faults/test_power_cuts.py -k each"
+KILLS = "-m long tests/faults/test_every_call.py::test_every_death[0]"
+DISK = "-m long tests/faults/test_disk_errors.py::test_every_error_of_a_disk[0]"
+LINES = "-m long tests/faults/test_network.py -k spots_of_the_protocol"
+SAID_NO = "tests/faults/test_said_no.py"
 HISTORIES = "tests/faults/test_history.py::test_any_short_history"
 LIFE, REFILLS = "tests/unit/test_life.py", "tests/unit/load/test_refill.py"
 
@@ -21,6 +25,8 @@ class Breakage:
     """File, what stands there exactly once, what takes its place."""
     caught_by: str
     """What pytest is given; it stops at the first that fails."""
+    by: str
+    """Which test that must be."""
 
 
 BREAKAGES = (
@@ -30,18 +36,21 @@ BREAKAGES = (
           "    try:\n        os.fsync(descriptor)\n    except OSError as error:",
           "    try:\n        pass\n    except OSError as error:"),),
         POWER,
+        "test_every_power_cut",
     ),
     Breakage(
         "no fsync of a file",
         (("etl/durable.py", "            os.fsync(descriptor)\n        finally:",
           "        finally:"),),
         POWER,
+        "test_every_power_cut",
     ),
     Breakage(
         "synchronous NORMAL in place of FULL",
         (("etl/sqlite_file.py", "PRAGMA synchronous=FULL", "PRAGMA synchronous=NORMAL"),
          ("etl/sqlite_file.py", "synchronous != 2:", "synchronous != 1:")),
         POWER,
+        "test_every_power_cut",
     ),
     Breakage(
         "a failed fsync is not looked at",
@@ -49,12 +58,14 @@ BREAKAGES = (
           "            with contextlib.suppress(OSError):\n                os.fsync(descriptor)\n"
           "        finally:"),),
         "tests/unit/test_durable.py",
+        "test_a_failed_fsync_keeps_the_old_file_and_is_not_repeated",
     ),
     Breakage(
         "clear without an intent before it",
         ((REFILL, "        elders = self.elders()\n",
           "        self.campaign.clear(self.plan.list_id)\n        elders = self.elders()\n"),),
         f"{HISTORIES}[0]",
+        "test_any_short_history",
     ),
     Breakage(
         "clear before the guards",
@@ -62,12 +73,14 @@ BREAKAGES = (
           "        self.campaign.clear(self.plan.list_id)\n"
           "        late = self.suppressed_now(rows)\n        self.journal"),),
         REFILLS,
+        "test_a_refill_makes_the_list_hold_exactly_the_staged_rows",
     ),
     Breakage(
         "refill without a clear",
         ((REFILL, "            self.campaign.clear(self.plan.list_id)\n        self.journal",
           "            pass\n        self.journal"),),
         REFILLS,
+        "test_a_refill_makes_the_list_hold_exactly_the_staged_rows",
     ),
     Breakage(
         "add without an intent before it",
@@ -77,6 +90,7 @@ BREAKAGES = (
           "            codes = bytes(self.campaign.add(self.plan.list_id, "
           "self._recipients(rows)))"),),
         f"{HISTORIES}[0]",
+        "test_any_short_history",
     ),
     Breakage(
         "a call in doubt taken as sent",
@@ -84,6 +98,7 @@ BREAKAGES = (
           "        self._answered(under_way, ledger, doubtful, bytes(len(doubtful.rows)))\n"
           "        return True"),),
         REFILLS,
+        "test_a_lost_answer_is_settled_by_the_count_without_a_clear",
     ),
     Breakage(
         "no count is looked at",
@@ -91,23 +106,27 @@ BREAKAGES = (
          (REFILL, "            if not low <= before <= most:\n                return None\n", ""),
          (REFILL, "        if count > high:\n            return None\n", "")),
         f"{REFILLS} {LIFE}",
+        "test_whoever_only_we_suppress_after_a_call_in_doubt_is_cleared_away",
     ),
     Breakage(
         "clears without a bound",
         ((REFILL, "FURTHER_CLEARS = 2", "FURTHER_CLEARS = 99"),),
         REFILLS,
+        "test_after_two_further_clears_the_refill_is_held",
     ),
     Breakage(
         "the remove calls are left out",
         ((REFILL, "        purged = self.campaign.purge(self.plan.list_id)\n",
           "        purged = type('Purged', (), {'unsubscribed': 0, 'blocklisted': 0})\n"),),
-        f"{REFILLS} tests/faults/test_said_no.py",
+        SAID_NO,
+        "test_a_no_at_some_moments",
     ),
     Breakage(
         "code 5 counted as a loss",
         (("etl/load/outcome.py", "listed=counts[INSERTED] + counts[ALREADY],",
           "listed=counts[INSERTED],"),),
         REFILLS,
+        "test_a_lost_answer_is_settled_by_the_count_without_a_clear",
     ),
     Breakage(
         "a chunk that fails is not halved",
@@ -115,25 +134,29 @@ BREAKAGES = (
           "            if rows:\n                for row in rows:\n"
           "                    self._poison(ledger, row, words)"),),
         REFILLS,
+        "test_a_poisonous_row_is_found_by_halving",
     ),
     Breakage(
         "suppression asked only at the check",
         ((REFILL, "        late = self.suppressed_now(rows)\n        self.journal",
           "        late = {}\n        self.journal"),
          (REFILL, "late = self.suppressed_now(due) if due else {}", "late = {}")),
-        "tests/faults/test_said_no.py",
+        SAID_NO,
+        "test_a_no_at_some_moments",
     ),
     Breakage(
         "suppression not asked again when a refill is taken up",
         ((REFILL, "late = self.suppressed_now(due) if due else {}", "late = {}"),),
-        f"tests/faults/test_every_call.py {HISTORIES}",
+        HISTORIES,
+        "test_any_short_history",
     ),
     Breakage(
         "Campaign not asked, the store alone",
         (("etl/staging.py",
-          "return pl.concat([stored, _asked_live(world, feed, rest)]).unique(maintain_order=True)",
+          "return pl.concat([stored, refused_live(world, feed, rest)]).unique(maintain_order=True)",
           "return stored.unique(maintain_order=True)"),),
         LIFE,
+        "test_a_held_batch_goes_on_by_itself",
     ),
     Breakage(
         "takeover in two transactions",
@@ -143,18 +166,21 @@ BREAKAGES = (
           "                self._batches.move_in(db, old, Place.SUPERSEDED, at, \"superseded\", "
           "{\"by\": batch.id})\n        with self._db.write() as db:\n            dirty"),),
         "-m long tests/faults/test_takeover.py",
+        "test_death_at_any_commit_of_a_takeover",
     ),
     Breakage(
         "a dirty list is forgotten by a takeover",
         ((JOURNAL, "            if dirty:\n                raise GuardTripped(\"outdated\")\n", ""),
          ("etl/daemon.py", "            if batch.order < dirty:\n                break\n", "")),
         f"{LIFE} {HISTORIES}",
+        "test_any_short_history",
     ),
     Breakage(
         "the upload decided by the final name",
         ((UPLOAD, "            and self.drop.stat(intent.temporary) is None",
           "            and self.drop.stat(intent.name) is not None"),),
         LIFE,
+        "test_a_file_taken_away_is_not_uploaded_again",
     ),
     Breakage(
         "no intent before the rename",
@@ -163,18 +189,21 @@ BREAKAGES = (
           "        self.drop.rename(temporary, name)\n"
           "        self.journal.uploads.intend_upload(self.batch, intent, self.clock.wall())\n"),),
         f"{LIFE} {HISTORIES}",
+        "test_a_file_taken_away_is_not_uploaded_again",
     ),
     Breakage(
         "uploaded under the final name at once",
         ((UPLOAD, "        self.drop.put(source, temporary)\n",
           "        self.drop.put(source, name)\n        self.drop.put(source, temporary)\n"),),
         f"{HISTORIES}[0]",
+        "test_any_short_history",
     ),
     Breakage(
         "a size that differs after the upload is not looked at",
         (("etl/wire/sftp.py", "        if remote_bytes != size_bytes:\n            if",
           "        if remote_bytes is None:\n            if"),),
         "tests/contract/test_file_drop.py tests/integration/test_sftp.py",
+        "test_size_is_another",
     ),
     Breakage(
         "the source removed before it is archived",
@@ -183,13 +212,15 @@ BREAKAGES = (
           "        world.inbox.drop_claim(batch.id, batch.name)\n"
           "        if batch.place is not Place.QUARANTINED:\n            archive("),),
         LIFE,
+        "test_a_drop_goes_all_the_way",
     ),
     Breakage(
         "an end said to be carried out before it is",
         ((PIPELINE, "        world.inbox.check_identity()\n        if batch.place",
           "        self._batches.finished(batch, world.clock.wall())\n"
           "        world.inbox.check_identity()\n        if batch.place"),),
-        f"{LIFE} {HISTORIES}",
+        KILLS,
+        "test_every_death",
     ),
     Breakage(
         "an empty consent counted as one",
@@ -197,38 +228,45 @@ BREAKAGES = (
           'return ~cell.is_in(list(missing_values)) & (cell.str.strip_chars() != "")',
           "return cell.is_not_null()"),),
         "tests/unit/transform tests/property/test_check.py",
+        "test_a_bad_row_gets_its_reason_and_costs_only_itself",
     ),
     Breakage(
         "two consents in one drop let through",
         (("etl/transform/consent.py", "        if len(values) > 1:", "        if len(values) > 99:"),),
         "tests/unit/transform",
+        "test_two_consents_refuse_the_drop",
     ),
     Breakage(
         "what a pattern cannot judge is mailed",
         (("etl/transform/suppress.py", "fill_null(value=True)", "fill_null(value=False)"),),
         "tests/unit/transform",
+        "test_what_a_pattern_cannot_judge_is_not_mailed",
     ),
     Breakage(
         "a drop taken at first sight",
         (("etl/extract/settle.py", "observed[name].equal >= patience.sightings", "True"),),
         "tests/unit/extract tests/unit/test_intake.py",
+        "test_a_file_settles_at_the_third_equal_sighting",
     ),
     Breakage(
         "another instance's claims adopted",
         (("etl/extract/inbox.py", "self._claims = folder / CLAIMED / instance",
           'self._claims = folder / CLAIMED / "etl"'),),
         "tests/unit/extract tests/unit/test_intake.py tests/faults/test_restart.py",
+        "test_a_link_in_place_of_a_claimed_file_is_never_followed",
     ),
     Breakage(
         "two daemons on one state folder",
         (("etl/app.py", "fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)",
           "fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)"),),
         "tests/faults/test_restart.py",
+        "test_second_daemon_on_the_same_state",
     ),
     Breakage(
         "an empty journal beside the rest of the state folder",
         (("etl/app.py", "        _refuse_lost_journal(settings.folders.state)\n", ""),),
         "tests/faults/test_journal_trouble.py",
+        "test_a_damaged_journal_stops_the_start",
     ),
     Breakage(
         "a damaged journal is not looked at",
@@ -237,20 +275,23 @@ BREAKAGES = (
           ".fetchone()[0] != \"ok\":\n",
           "            if False:\n"),),
         "tests/faults/test_journal_trouble.py tests/unit/journal",
+        "test_a_damaged_journal_stops_the_start",
     ),
     Breakage(
         "a rollback brings people back unseen",
         (("etl/refilling.py", "        if batch.rollback_of is not None:\n",
           "        if False:\n"),),
         "tests/unit/test_rollback.py",
+        "test_people_the_newer_drop_left_out_do_not_come_back_unseen",
     ),
     Breakage(
         "a rollback made twice by a death",
         (("etl/journal/rollbacks.py",
-          "            db.execute(\n                \"UPDATE requests SET taken_at=?, "
-          "outcome='done' WHERE number=?\",\n                (stamp(at), request.number),\n"
-          "            )\n", ""),),
-        "tests/unit/test_rollback.py",
+          "            db.execute(\n                \"UPDATE requests SET taken_at=?, ",
+          "        with self._db.write() as db:\n"
+          "            db.execute(\n                \"UPDATE requests SET taken_at=?, "),),
+        "-m long tests/faults/test_undo_kills.py",
+        "test_every_death_on_the_way_back",
     ),
     Breakage(
         "a session is never renewed",
@@ -258,5 +299,40 @@ BREAKAGES = (
           "if login is None or now - login.since >= self.access.session_minutes * 60:",
           "if login is None:"),),
         "tests/unit/wire/test_session.py",
+        "test_a_session_is_renewed_at_fifteen_minutes",
+    ),
+    Breakage(
+        "a write that takes fewer bytes taken as whole",
+        (("etl/durable.py", "            left = left[os.write(descriptor, left) :]",
+          "            os.write(descriptor, left)\n            left = left[len(left) :]"),),
+        DISK,
+        "test_every_error_of_a_disk",
+    ),
+    Breakage(
+        "a drop like the last one is not refilled",
+        ((PIPELINE, "        upload = None\n        if feed.sftp is not None:",
+          "        last = self._batches.last_refill(feed.name)\n"
+          "        if last is not None and last.sha256 == batch.sha256:\n"
+          "            facts = {\"by\": last.id}\n"
+          "            return self._end(batch, Place.SUPERSEDED, \"superseded\", facts)\n"
+          "        upload = None\n        if feed.sftp is not None:"),),
+        SAID_NO,
+        "test_a_no_at_some_moments",
+    ),
+    Breakage(
+        "the far side is not asked whether the rename happened",
+        ((UPLOAD, "and self.drop.stat(intent.temporary) is None", "and False"),),
+        LINES,
+        "test_the_spots_of_the_protocol",
+    ),
+    Breakage(
+        "a lost answer counts as success",
+        ((REFILL,
+          "            if not error.in_doubt:\n"
+          "                self._answered(under_way, ledger, call, None)\n            raise\n",
+          "            self._answered(under_way, ledger, call, bytes(len(rows)))\n"
+          "            return call, None\n"),),
+        LINES,
+        "test_the_spots_of_the_protocol",
     ),
 )  # fmt: skip

@@ -12,10 +12,12 @@ from tests.faults.two_feeds import Servers, TwoFeeds
 
 PARTS = 8
 """A long campaign comes in so many parts, each a test of its own."""
+STOP = "ETL_FAULTS_STOP"
+"""Set, a campaign ends at its first violation: enough for a breakage to be caught."""
 T = TypeVar("T")
 
 
-def counted(servers: Servers, folder: Path) -> list[Point]:
+def points_of_a_run(servers: Servers, folder: Path) -> list[Point]:
     """Every point of an undisturbed run."""
     trace = folder / "counted"
     with TwoFeeds(servers) as run:
@@ -30,12 +32,14 @@ def campaign(
     make: Callable[[T], int],
     *,
     sums: str,
+    at_least: float,
     sort: Callable[[T], str] = lambda _: "",
     **facts: Any,
 ) -> None:
     """Make every trial and note the figures; AssertionError in the end, with each violation.
 
-    `make` returns what counts under the name of `sums`: whether, or how often, its fault was met.
+    `make` returns what counts under the name of `sums`: whether, or how often, its fault was met;
+    where that is `at_least` so much for a trial on the average, the campaign has shown something.
     `sort` says what is tried by a trial, for the figures.
     """
     wrong: list[str] = []
@@ -47,11 +51,16 @@ def campaign(
             met += make(trial)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told in the end
             wrong.append(f"{trial}: {type(error).__name__}: {str(error)[:800]}")
+            if os.environ.get(STOP):
+                break
     more = {"of": sorts} if set(sorts) != {""} else {}
     write_figures(
         kind=kind, tried=sorts.total(), violations=len(wrong), **{sums: met}, **facts, **more
     )
     assert wrong == []
+    tried = sorts.total()
+    assert tried, "nothing was tried"
+    assert met / tried >= at_least, f"{sums}: {met} in {tried} trials"
 
 
 def write_figures(**figures: Any) -> None:

@@ -1,30 +1,37 @@
 """Adds up what the long forms wrote: `python -m tests.faults.figures FILE`.
 
-One line for each share of a campaign; shares of several runs add up when their seeds differ.
+One line for each share of a campaign. Shares add up when their seeds or parts differ; of a share
+that was run again the last line counts, whatever it found.
 """
 
 import json
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-TRIED, VIOLATIONS = "tried", "violations"
-OF_A_SHARE = {
-    "kind", "part", "share", "first", "first_seed", "counted", "calls", "byte_steps", "length",
-}  # fmt: skip
-"""These say which share it was; all other numbers are sums."""
+TRIED, COUNTED, VIOLATIONS = "tried", "counted", "violations"
+SHARE = ("kind", "part", "share", "first", "first_seed", "length", "name")
+"""These say which share it was."""
+NO_SUMS = {*SHARE, COUNTED, "calls", "byte_steps"}
+"""The same in every share of a campaign, or no number; all others are summed."""
 
 
-def added_up(lines: list[str]) -> dict[str, Counter[str]]:
-    """The sums of every kind."""
-    sums: dict[str, Counter[str]] = defaultdict(Counter)
+def added_up(lines: Iterable[str]) -> dict[str, Counter[str]]:
+    """The sums of every kind; `counted` is what the largest share says there is to try."""
+    shares: dict[tuple[Any, ...], dict[str, Any]] = {}
     for line in lines:
         share = json.loads(line)
-        sums[share["kind"]]["shares"] += 1
+        shares[tuple(share.get(name) for name in SHARE)] = share
+    sums: dict[str, Counter[str]] = defaultdict(Counter)
+    for share in shares.values():
+        found = sums[share["kind"]]
+        found["shares"] += 1
+        found[COUNTED] = max(found[COUNTED], share.get(COUNTED, 0))
         for name, value in share.items():
-            if name not in OF_A_SHARE:
-                sums[share["kind"]].update(_numbers(name, value))
+            if name not in NO_SUMS:
+                found.update(_numbers(name, value))
     return sums
 
 
@@ -40,9 +47,10 @@ def table(sums: dict[str, Counter[str]]) -> str:
     for kind, found in sorted(sums.items()):
         more = ", ".join(
             f"{name}: {number:,}" for name, number in sorted(found.items())
-            if name not in (TRIED, VIOLATIONS, "shares")
+            if name not in (TRIED, COUNTED, VIOLATIONS, "shares")
         )  # fmt: skip
-        rows.append(f"| {kind} | {found[TRIED]:,} | {found[VIOLATIONS]:,} | {more} |")
+        of_all = f" of {found[COUNTED]:,}" if found[COUNTED] else ""
+        rows.append(f"| {kind} | {found[TRIED]:,}{of_all} | {found[VIOLATIONS]:,} | {more} |")
     return "\n".join(rows)
 
 

@@ -203,7 +203,8 @@ class Stage:
         with contextlib.closing(self._journal()) as journal:
             waiting = journal.requests.waiting()
             assert waiting == []
-            return journal.requests.outcome(1)
+            outcome: str | None = journal.requests.latest(1)[0]["outcome"]
+            return outcome
 
     def changes(self) -> list[tuple[int, str]]:
         """Calls since the last look that were to change a list."""

@@ -1,7 +1,8 @@
 """Any call to a disk fails, once or from then on: nothing is lost, nothing is taken as done.
 
 The first life meets the error and ends as it can; the second finds a sound disk, and one such
-life brings everything to rest.
+life brings everything to rest. A write that takes no byte is injected; one that takes some of its
+bytes is what the small disks give, which are full in truth.
 """
 
 import os
@@ -13,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.campaign import PARTS, campaign, counted, my_share, write_figures
-from tests.faults.points import Point, failing
+from tests.faults.campaign import PARTS, campaign, my_share, points_of_a_run, write_figures
+from tests.faults.points import Point, call_of, failing, killing
 from tests.faults.two_feeds import Servers, TwoFeeds
 
 WRITES = {"write", "writev", "pwrite64", "pwritev"}
@@ -69,7 +70,7 @@ def meets(servers: Servers, trial: tuple[Point, str, bool], folder: Path) -> boo
 
 def test_some_errors_of_a_disk(servers: Servers, tmp_path: Path) -> None:
     """A disk that is full, broken, read-only, or takes no byte loses nothing of ours."""
-    every = trials(counted(servers, tmp_path))
+    every = trials(points_of_a_run(servers, tmp_path))
     assert len(every) > 2000
     chosen = random.Random(20261124).sample(every, 20)
     assert {how for _, how, _ in chosen} >= {"error=EIO", "error=ENOSPC", "retval=0"}
@@ -81,10 +82,10 @@ def test_some_errors_of_a_disk(servers: Servers, tmp_path: Path) -> None:
 @pytest.mark.parametrize("part", range(PARTS))
 def test_every_error_of_a_disk(servers: Servers, tmp_path: Path, part: int) -> None:
     """At every call to a disk, counted in this very run."""
-    every = trials(counted(servers, tmp_path))
+    every = trials(points_of_a_run(servers, tmp_path))
     campaign(
         "disk errors", my_share(every, part), lambda trial: meets(servers, trial, tmp_path),
-        sums="met", sort=lambda trial: trial[1], part=part, counted=len(every),
+        sums="met", at_least=0.9, sort=lambda trial: trial[1], part=part, counted=len(every),
     )  # fmt: skip
 
 
@@ -142,6 +143,55 @@ def test_state_disk_fills_up(servers: Servers, kilobytes: int) -> None:
 def test_every_other_disk_fills_up(servers: Servers, kilobytes: int) -> None:
     """Receipts, cases and the CRM's files wait for room, and all of them come."""
     fills_up(servers, kilobytes, ["receipts", "quarantine", "responses"])
+
+
+def remounted(path: Path, how: str) -> None:
+    """Make a mounted disk `ro` or `rw`, as the kernel itself makes a broken one read-only."""
+    subprocess.run(["mount", "-o", f"remount,{how}", path], check=True)
+
+
+def becomes_read_only(servers: Servers, point: Point, folder: Path) -> bool:
+    """A death at a point, a life on a state folder that may not be written, and a sound one."""
+    with TwoFeeds(servers) as run, small_disks([run.root / "state"]):
+        state = run.root / "state"
+        run.life(killing(point, folder / "trace"))
+        left = {path: path.read_bytes() for path in state.rglob("*") if path.is_file()}
+        calls, lists = len(run.made.control.calls()), [run.made.list_ids(n) for n in range(2)]
+        remounted(state, "ro")
+        heard = run.made.log.stat().st_size
+        code = run.life()
+        # Without its journal it can do nothing, and says so: nobody is called.
+        said = run.made.log.read_text()[heard:]
+        assert (code, "disk-error" in said, "Traceback" in said) == (1, True, False), said
+        assert left == {path: path.read_bytes() for path in state.rglob("*") if path.is_file()}
+        assert len(run.made.control.calls()) == calls
+        assert [run.made.list_ids(n) for n in range(2)] == lists
+        remounted(state, "rw")
+        run.somebody_leaves()
+        run.comes_to_rest()
+        run.must_be_true(deaths=1)
+        return run.killed == 1
+
+
+@ROOT
+def test_the_state_disk_becomes_read_only(servers: Servers, tmp_path: Path) -> None:
+    """Wherever a run was cut off, a life that may not write its journal does nothing at all."""
+    places = points_of_a_run(servers, tmp_path)
+    chosen = random.Random(20261124).sample(places, 4)
+    died = [becomes_read_only(servers, point, tmp_path) for point in chosen]
+    assert sum(died) >= 3
+
+
+@ROOT
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_the_state_disk_becomes_read_only_anywhere(servers: Servers, tmp_path: Path) -> None:
+    """The same after a death at every eighth point."""
+    places = points_of_a_run(servers, tmp_path)
+    campaign(
+        "read-only disks", my_share(places, 3), lambda p: becomes_read_only(servers, p, tmp_path),
+        sums="died", at_least=0.9, sort=call_of, counted=len(places[3::PARTS]),
+    )  # fmt: skip
 
 
 @ROOT

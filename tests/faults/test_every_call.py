@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.campaign import PARTS, campaign, counted, my_share
+from tests.faults.campaign import PARTS, campaign, my_share, points_of_a_run
 from tests.faults.points import Point, call_of, killing
 from tests.faults.two_feeds import Servers, TwoFeeds
 
@@ -33,7 +33,10 @@ def dies_once(servers: Servers, point: Point, folder: Path) -> bool:
 
 
 def dies_thrice(servers: Servers, seed: int, places: list[Point], folder: Path) -> int:
-    """Three lives of `once` or the daemon that end at random points; returns how many did."""
+    """Three lives of `once` or the daemon that end at random points; returns how many did.
+
+    A daemon that does not come to its point is killed all the same, at rest: that is none of them.
+    """
     chance = random.Random(seed)
     leaves = chance.randrange(3)
     with TwoFeeds(servers) as run:
@@ -52,7 +55,7 @@ def dies_thrice(servers: Servers, seed: int, places: list[Point], folder: Path) 
 
 def test_some_deaths(servers: Servers, tmp_path: Path) -> None:
     """A process killed at any of these points leaves nothing that the next start does not mend."""
-    places = counted(servers, tmp_path)
+    places = points_of_a_run(servers, tmp_path)
     assert len(places) > 800
     assert {point.call for point in places} >= {
         "fsync", "fdatasync", "rename", "unlink", "mkdir", "openat", "write", "pwrite64", "sendto",
@@ -64,7 +67,7 @@ def test_some_deaths(servers: Servers, tmp_path: Path) -> None:
 
 def test_some_triple_deaths(servers: Servers, tmp_path: Path) -> None:
     """Three deaths in a row, also while an earlier one is mended, are mended too."""
-    places = counted(servers, tmp_path)
+    places = points_of_a_run(servers, tmp_path)
     assert sum(dies_thrice(servers, seed, places, tmp_path) for seed in range(6)) >= 10
 
 
@@ -73,10 +76,10 @@ def test_some_triple_deaths(servers: Servers, tmp_path: Path) -> None:
 @pytest.mark.parametrize("part", range(PARTS))
 def test_every_death(servers: Servers, tmp_path: Path, part: int) -> None:
     """At every point that lasts or goes out, counted in this very run."""
-    places = counted(servers, tmp_path)
+    places = points_of_a_run(servers, tmp_path)
     campaign(
         "kill points", my_share(places, part), lambda point: dies_once(servers, point, tmp_path),
-        sums="died", sort=call_of, part=part, counted=len(places),
+        sums="died", at_least=0.9, sort=call_of, part=part, counted=len(places),
     )  # fmt: skip
 
 
@@ -84,10 +87,11 @@ def test_every_death(servers: Servers, tmp_path: Path, part: int) -> None:
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_many_triple_deaths(servers: Servers, tmp_path: Path, part: int) -> None:
-    """A thousand times three deaths in a row; the seeds go on from ETL_FAULTS_SEED."""
-    places = counted(servers, tmp_path)
-    first = SEED + 1000 + part * TRIPLES
+    """A thousand times three deaths in a row; each ETL_FAULTS_SEED has a thousand others."""
+    places = points_of_a_run(servers, tmp_path)
+    first = SEED * 1000 + 1000 + part * TRIPLES
     campaign(
         "triple kills", range(first, first + TRIPLES),
-        lambda seed: dies_thrice(servers, seed, places, tmp_path), sums="died", first_seed=first,
+        lambda seed: dies_thrice(servers, seed, places, tmp_path),
+        sums="died", at_least=1.9, first_seed=first,
     )  # fmt: skip

@@ -87,4 +87,5 @@ def test_death_at_any_commit_of_a_takeover(servers: Servers, tmp_path: Path) -> 
     """The same at every one."""
     every = commits(servers, tmp_path)
     died = [dies_in_takeover(servers, point, tmp_path) for point in every]
+    assert all(died)
     write_figures(kind="kills in a takeover", tried=len(every), died=sum(died), violations=0)

@@ -53,7 +53,7 @@ def is_taken_back(run: TwoFeeds, remote: dict[str, bytes], deaths: int) -> None:
     assert "Traceback" not in made.log.read_text(errors="replace"), run.words()
 
 
-def counted(servers: Servers, folder: Path) -> list[Point]:
+def points_of_a_way_back(servers: Servers, folder: Path) -> list[Point]:
     """Every point of a way back that nobody disturbs."""
     with TwoFeeds(servers) as run:
         wish(run)
@@ -76,7 +76,7 @@ def dies_on_the_way_back(servers: Servers, point: Point, folder: Path) -> bool:
 
 def test_some_deaths_on_the_way_back(servers: Servers, tmp_path: Path) -> None:
     """A rollback that is cut off at any of these points is carried out all the same, and once."""
-    places = counted(servers, tmp_path)
+    places = points_of_a_way_back(servers, tmp_path)
     assert len(places) > 200
     chosen = places[7 :: len(places) // 6]
     assert sum(dies_on_the_way_back(servers, point, tmp_path) for point in chosen) >= 5
@@ -87,9 +87,9 @@ def test_some_deaths_on_the_way_back(servers: Servers, tmp_path: Path) -> None:
 @pytest.mark.parametrize("part", range(PARTS))
 def test_every_death_on_the_way_back(servers: Servers, tmp_path: Path, part: int) -> None:
     """At every point, counted in this very run."""
-    places = counted(servers, tmp_path)
+    places = points_of_a_way_back(servers, tmp_path)
     campaign(
         "kills in a rollback", my_share(places, part),
         lambda point: dies_on_the_way_back(servers, point, tmp_path),
-        sums="died", sort=call_of, part=part, counted=len(places),
+        sums="died", at_least=0.9, sort=call_of, part=part, counted=len(places),
     )  # fmt: skip

@@ -85,6 +85,9 @@ class TwoFeeds:
         self.root = root or self.outside
         self.elsewhere = elsewhere or {}
         self.killed = 0
+        """Lives that a fault ended."""
+        self.at_rest = 0
+        """Daemons that no fault ended."""
         self.left_at: dict[str, Any] | None = None
         """How far the drop of LEAVES was when she said no."""
         self.codes: list[int] = []
@@ -129,9 +132,10 @@ class TwoFeeds:
     def life(self, strace: Sequence[str] = (), *, verb: str = "once", seconds: float = 60) -> int:
         """One process from birth to its end, traced or not; its exit code, negative if killed."""
         lived = self._traced if strace else self._untraced
+        at_rest = self.at_rest
         code = lived(strace, verb, seconds)
         self.codes.append(code)
-        self.killed += code < 0
+        self.killed += code < 0 and self.at_rest == at_rest
         return code
 
     def _untraced(self, _: Sequence[str], verb: str, seconds: float) -> int:
@@ -160,6 +164,7 @@ class TwoFeeds:
         while child.poll() is None and not is_settled(self.made, len(DROPS)):
             assert time.monotonic() < until, self.words()
             time.sleep(0.03)
+        self.at_rest += child.poll() is None
         child.kill()
 
     def somebody_leaves(self) -> None:
@@ -206,14 +211,15 @@ class TwoFeeds:
 
         More only when something is held for a moment: after three deaths in one step.
         """
-        for number in range(lives):
+        for _ in range(lives):
             code = self.life()
             assert code in (0, 1), f"exit {code}: {self.words()}"
             held = self.rows("SELECT held_code FROM batches WHERE held_code NOTNULL")
             if not held:
-                break
-            assert self.killed >= 3 or number < 1, f"held: {held}"
+                return
+            assert self.killed >= 3, f"held after a clean life: {held}"
             time.sleep(0.1)
+        raise AssertionError(f"held after {lives} clean lives: {held}")
 
     def words(self) -> str:
         """The last words in the log."""

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from etl.sandbox.authority import open_authority
 from tests.servers.fault_answers import message, page, shortened, thinned
-from tests.servers.fault_gate import HOST, READ_BYTES, Gate, readable, reset, shut
+from tests.servers.fault_gate import HOST, READ_BYTES, Gate, readable, reset, secured, shut
 
 Kind = Literal[
     "refuse", "hang-up", "self-signed", "other-authority", "other-name",
@@ -144,7 +144,7 @@ class HttpProxy:
         with (
             contextlib.suppress(OSError),
             # A certificate that is not believed ends here.
-            context.wrap_socket(raw, server_side=True) as client,
+            secured(context, raw) as client,
             self._server() as server,
         ):
             self._gate.watch(number, client)
@@ -158,7 +158,7 @@ class HttpProxy:
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._upwards is None:
             return plain
-        return self._upwards.wrap_socket(plain, server_hostname=self._target[0])
+        return secured(self._upwards, plain, self._target[0])
 
     def _met_at_the_door(self) -> Kind | None:
         """What a new connection meets; None when it is let in."""

@@ -7,12 +7,13 @@ import select
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Self
 
 from tests.servers.fault_gate import READ_BYTES, Gate, readable, reset, shut
 
-How = Literal["reset", "close", "hole", "drip", "lose-answer"]
+How = Literal["reset", "close", "hole", "drip", "lose-answer", "before", "after"]
 Way = Literal["up", "down"]
 
 
@@ -21,8 +22,10 @@ class Cut:
     """How a connection breaks, and after how many bytes of one direction.
 
     Bytes are counted over all connections since the plan was made. `lose-answer` delivers the
-    client's bytes, waits for the answer to them and resets without it. With `times` None every
-    later connection meets the same at its first byte.
+    client's bytes, waits for the answer to them and resets without it. `before` and `after` do the
+    `deed`, such as killing the client, before the piece with that byte is passed on or after it,
+    and end the connection. With `times` None every later connection meets the same at its first
+    byte.
     """
 
     how: How
@@ -30,6 +33,7 @@ class Cut:
     after_bytes: int
     times: int | None = 1
     bytes_per_second: float = 20.0
+    deed: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +140,7 @@ class TcpProxy:
                 or (self.fired and cut.times is None)
             ):
                 keep = min(max(cut.after_bytes - before, 0), size_bytes)
-                if cut.how == "lose-answer":
+                if cut.how in ("lose-answer", "after"):
                     keep = size_bytes
                 hit = cut
                 self.fired.append(Step(number, way, before + keep))
@@ -159,6 +163,8 @@ class TcpProxy:
                 reset(client, server)
             case "close":
                 shut(client)
+            case "before" | "after":
+                cut.deed()
             case "lose-answer":
                 readable(server, seconds=0.5)
                 reset(client, server)

@@ -6,10 +6,10 @@ import pytest
 
 from etl.errors import GuardTripped
 from etl.guards import (
+    Known,
     LastRefill,
     RowBounds,
     disk_guard,
-    freshness_guard,
     freshness_problems,
     list_guards,
     returning_problems,
@@ -117,12 +117,8 @@ def test_the_list_must_be_the_pinned_one(found, code):
 )
 def test_suppression_data_must_be_there_whole_and_young(completed, shrunk, code):
     """Missing, old, from the future or shrunk: nothing is uploaded or refilled."""
-    if code is None:
-        freshness_guard(completed, shrunk, 5, NOW, DAY)
-        return
-    with pytest.raises(GuardTripped) as caught:
-        freshness_guard(completed, shrunk, 5, NOW, DAY)
-    assert caught.value.code == code
+    known = Known(completed, 9, 9, 5, shrunk)
+    assert next((each.code for each in freshness_problems(known, NOW, DAY)), None) == code
 
 
 def test_the_disk_floor_is_a_guard():
@@ -138,11 +134,12 @@ def test_a_plan_hears_of_every_guard():
     codes = [each.code for each in row_problems(400, "2026", LAST, bounds)]
     assert codes == ["min-rows", "outdated", "shrunk"]
     assert [each.code for each in row_problems(0, "2026", LAST, bounds)] == ["no-rows"]
-    late = freshness_problems(NOW - 2 * DAY, 100, 7, NOW, DAY)
-    assert [each.code for each in late] == ["suppression-shrunk", "suppression-stale"]
-    assert [each.code for each in freshness_problems(None, None, 0, NOW, DAY)] == [
-        "suppression-missing"
-    ]
+    late = freshness_problems(Known(NOW - 2 * DAY, 8, 9, 7, 100), NOW, DAY)
+    assert [each.code for each in late] == [
+        "store-shrunk", "suppression-shrunk", "suppression-stale",
+    ]  # fmt: skip
+    none = freshness_problems(Known(None, 0, 0, 0, None), NOW, DAY)
+    assert [each.code for each in none] == ["suppression-missing"]
 
 
 def test_an_allowed_guard_does_not_hide_the_next_one():

@@ -1,5 +1,6 @@
 """A drop's life over twins: order, holds, takeover, release, deaths at every call of a port."""
 
+import contextlib
 import io
 import json
 import shutil
@@ -520,6 +521,81 @@ def test_a_file_taken_away_is_not_uploaded_again(house):
     assert house.receipts()["a_1.csv"]["fate"] == "archived"
     assert house.drop_twin.files == {}
     assert [call[0] for call in house.drop_twin.calls].count("put") == 1
+
+
+@pytest.mark.parametrize("what", ["answers are lost", "the process dies"])
+def test_a_temporary_name_that_we_took_away_proves_no_rename(house, what):
+    """An upload whose rename never came is made anew, whatever happens while it is cleaned up."""
+    lost = FarSideUnavailable("sftp-unreachable", in_doubt=True)
+    trouble = Death() if what == "the process dies" else lost
+    house.drop_twin.fail_next("rename", trouble)
+    house.drop_twin.fail_next("remove", trouble, after_effect=True)
+    house.drop("a_1.csv", people(10))
+    for _ in range(4):
+        with contextlib.suppress(Death):
+            house.run()
+        house.clock.advance(3600)
+    receipt = house.receipts()["a_1.csv"]
+    assert receipt["fate"] == "archived"
+    assert list(house.drop_twin.files) == [receipt["upload"]["name"]]
+
+
+def test_a_journal_that_cannot_be_read_kills_nobody(house):
+    """A page that cannot be read holds the batch; it is no death, and no fault of the drop."""
+    house.drop("a_1.csv", people(10))
+    world = house.open()
+    daemon = Daemon(world, threading.Event(), threading.Event())
+    connection = world.journal._database.connection
+    refused = []
+
+    def authorize(action, table, *_):
+        bad = action == sqlite3.SQLITE_READ and table == "completed"
+        refused.extend([1] * bad)
+        return sqlite3.SQLITE_DENY if bad else sqlite3.SQLITE_OK
+
+    connection.set_authorizer(authorize)
+    for _ in range(12):
+        daemon._scan()
+        daemon._turn()
+        house.clock.advance(400)
+    assert len(refused) > 4
+    assert house.receipts()["a_1.csv"]["held"]["code"] == "disk-error"
+    connection.set_authorizer(None)
+    for _ in range(2):
+        house.clock.advance(2000)
+        daemon._turn()
+    assert house.receipts()["a_1.csv"]["fate"] == "archived"
+
+
+def test_held_since_is_when_it_began(house):
+    """However often a batch is tried again, it says since when it waits for the same thing."""
+    house.lists.lists[100].name = "Renamed"
+    house.drop("a_1.csv", people(10))
+    house.run()
+    since = house.receipts()["a_1.csv"]["held"]["since"]
+    for _ in range(5):
+        house.clock.advance(3600)
+        house.run()
+    assert house.receipts()["a_1.csv"]["held"]["since"] == since
+    house.lists.lists[100].name = "List 0"
+    house.lists.lists[100].is_test = True
+    house.clock.advance(3600)
+    house.run()
+    held = house.receipts()["a_1.csv"]["held"]
+    assert (held["code"], held["since"] > since) == ("test-list", True)
+
+
+def test_rows_checked_under_another_consent_are_not_listed(house):
+    """A batch that waited while its feed got another consent stays out of the list."""
+    house.lists.lists[100].name = "Renamed"
+    house.drop("a_1.csv", people(10))
+    house.run()
+    house.lists.lists[100].name = "List 0"
+    house.feeds[0]["consent"] = {"opt-in-id": "consent-2", "description": "Newsletter"}
+    house.clock.advance(3600)
+    house.run()
+    assert house.receipts()["a_1.csv"]["held"]["code"] == "other-consent"
+    assert house.count("clear") == 0
 
 
 def test_a_bug_in_an_upload_holds_it_after_three_deaths(house):

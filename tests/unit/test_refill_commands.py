@@ -97,7 +97,7 @@ def test_a_rollback_is_a_wish_for_the_daemon(refilled):
     """It names its batch, the source and what it allows; `etl once` takes it."""
     code, words = typed(refilled, "rollback", "a", "--why", "wrong", "--allow", "returning")
     assert code == DONE
-    asked = re.search(r"batch (\S+) puts the rows of (\S+) back", words)
+    asked = re.search(r"batch (\S+) is to put the rows of (\S+) back", words)
     (request,) = requests(refilled)
     assert (request.verb, request.batch, request.source) == ("rollback", *asked.groups())
     assert (request.feed, request.codes, request.why) == ("a", ("returning",), "wrong")

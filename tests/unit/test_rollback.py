@@ -92,8 +92,8 @@ def ask(house, *codes):
     batch = new_id(now)
     with opened(house) as journal:
         undo = journal.rollbacks.find("a", "1/100")
-        source = undo.source.id if undo else None
-        journal.requests.ask("rollback", batch, codes, "wrong", "ops", now, "a", source)
+        source, undone = (undo.source.id, undo.undone.id) if undo else (None, None)
+        journal.requests.ask("rollback", batch, codes, "wrong", "ops", now, "a", source, undone)
     return batch
 
 
@@ -105,7 +105,8 @@ def batches(house):
 
 def outcome(house, number=1):
     with opened(house) as journal:
-        return journal.requests.outcome(number)
+        asked = {each["number"]: each["outcome"] for each in journal.requests.latest(100)}
+        return asked[number]
 
 
 def receipt(house, batch):
@@ -377,6 +378,51 @@ def test_a_wish_is_for_what_was_seen(wronged):
     wronged.run()
     assert outcome(wronged) == "refilled-since"
     assert wronged.ids() == ids(people(10, first=2))
+
+
+def test_a_wish_is_for_what_was_to_be_undone(house):
+    """A corrected drop that took over since the wish is not undone by it, though the way is one."""
+    refill(house, "a_1.csv", RIGHT)
+    house.lists.fail_next("add", DOWN, times=50)
+    refill(house, "a_2.csv", WRONG)
+    house.lists.schedule.planned.clear()
+    asked = []
+
+    def before(verb):
+        if verb == "suppressed" and not asked:
+            asked.append(ask(house, "returning"))
+
+    house.lists.before = before
+    corrected = [person(n, firstname="Corrected") for n in range(2, 11)]
+    refill(house, "a_3.csv", corrected)
+    assert outcome(house) == "refilled-since"
+    assert content(house) == named(corrected)
+
+
+def test_a_refused_wish_is_told(wronged):
+    """`etl once` ends with 1, and `etl status` shows what was asked and what came of it."""
+    batch = ask(wronged)
+    change(wronged, "UPDATE requests SET source='another' WHERE batch=?", batch)
+    assert wronged.run() == 1
+    with opened(wronged) as journal:
+        (told,) = show.status(journal, wronged.clock.wall())["requests"]
+    assert (told["batch"], told["outcome"]) == (batch, "refilled-since")
+
+
+def test_rows_of_another_consent_do_not_go_back(house):
+    """When the feed's consent changed since, its list gets no rows that gave another one."""
+    refill(house, "a_1.csv", RIGHT)
+    house.feeds[0]["consent"] = {"opt-in-id": "consent-2", "description": "Newsletter"}
+    now = [row | {"opt-in-id": "consent-2", "firstname": "New"} for row in RIGHT]
+    refill(house, "a_2.csv", now)
+    batch = ask(house)
+    house.run()
+    assert batches(house)[batch].held.code == "other-consent"
+    assert content(house) == named(now)
+    house.feeds[0]["consent"] = {"opt-in-id": "consent-1", "description": "Newsletter"}
+    house.clock.advance(3600)
+    house.run()
+    assert content(house) == named(RIGHT)
 
 
 def test_rows_rejected_long_ago_are_no_trouble_now(house):

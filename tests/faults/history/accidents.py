@@ -2,7 +2,7 @@
 
 from tests.faults.history.drops import NUMBERS
 from tests.faults.history.machine import SHARES, History
-from tests.faults.history.ports import VERBS, fail, full_disk, refuse, refuse_call
+from tests.faults.history.ports import VERBS, die, fail, full_disk, refuse, refuse_call
 from tests.faults.history.step import NEXT, Steps
 
 ACCIDENTS = Steps()
@@ -59,6 +59,25 @@ def fails(h: History, at, skip, times, way, then):
         fail(port, in_doubt=way != "away")
 
     h.trap(at, skip, times, act, after=way in ("lost", "fault-after"))
+    h.then(then)
+
+
+@ACCIDENTS.add(
+    renamed=[True, False, False], dies=[True, False], skip=range(2),
+    verb=["stat", "remove", "remove"], after=[True, False], then=NEXT,
+)  # fmt: skip
+def upload_is_cut_off(h: History, renamed, dies, skip, verb, after, then):
+    """The answer to a rename is lost, and something goes wrong when the upload is taken up."""
+
+    def trouble() -> None:
+        die() if dies else fail("drop", in_doubt=True)
+
+    h.trap(("drop", "rename"), 0, 1, trouble, after=renamed)
+    h.ordinary_drop("a", 11)
+    h.go()
+    h.trap(("drop", verb), skip, 1, trouble, after=after)
+    h.clock.advance(400)
+    h.go()
     h.then(then)
 
 

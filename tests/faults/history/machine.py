@@ -132,8 +132,8 @@ class History:
             pass
         except EtlError as error:
             # Its start, or `etl once`, cannot go on without the journal: the command ends.
-            assert error.code == "disk-error", error
-            assert self.disk_filled, error
+            if error.code != "disk-error" or not self.disk_filled:
+                raise
             self.seen.troubles += 1
             self.end_process()
 
@@ -168,10 +168,10 @@ class History:
         if not world:
             journal.close()
 
-    def ask_back(self, feed: str, source: str, codes: tuple[str, ...]) -> None:
+    def ask_back(self, feed: str, source: str, undone: str, codes: tuple[str, ...]) -> None:
         """An operator's command asks that the rows of `source` go back."""
         batch = new_id(self.clock.now, self.house.token)
-        self.ask("rollback", batch, *codes, feed=feed, source=source)
+        self.ask("rollback", batch, *codes, feed=feed, source=source, undone=undone)
 
     def then(self, what: str) -> None:
         """What follows a disturbance at once: disturbances alone would show little."""

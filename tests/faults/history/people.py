@@ -67,7 +67,7 @@ def others_write(h: History, list_id, number, wipe, then):
 
 
 @PEOPLE.add(
-    calls=range(3), after=[True, False], number=NUMBERS, wipe=[True, False], times=[1, 1, 3]
+    calls=range(3), after=[True, False], number=NUMBERS, wipe=[True, False], times=[1, 1, 6]
 )
 def others_write_midway(h: History, calls, after, number, wipe, times):
     """Somebody else writes into a list, or empties it, while it is refilled."""
@@ -109,11 +109,11 @@ def is_rolled_back(h: History, before, calls, codes, then):
     for number in range(before):
         h.ordinary_drop("a", 11 - number, number)
         h.go()
-    source = h.seen.way_back("a")
-    if source:
+    way = h.seen.way_back("a")
+    if way:
         if calls is not None:
             h.trap(("lists", None), calls, 9, lambda: fail("lists", in_doubt=True), after=True)
-        h.ask_back("a", source, codes)
+        h.ask_back("a", *way, codes)
         h.go()
     h.then(then)
 

@@ -115,11 +115,12 @@ class Seen:
         assert file is not None
         return [line.split(";")[5] for line in file.decode().splitlines()[1:]]
 
-    def way_back(self, feed: str) -> str | None:
-        """The batch of the newest completed refill that is not what the list holds now."""
+    def way_back(self, feed: str) -> tuple[str, str] | None:
+        """The newest completed refill that is not what the list holds now, and what it holds."""
         last = self.rows("SELECT batch FROM completed WHERE feed=? ORDER BY number DESC", feed)
-        dirty = any(row["feed"] == feed for row in self.refilling())
-        return last[1 - dirty]["batch"] if len(last) > 1 - dirty else None
+        found = [row["id"] for row in self.refilling() if row["feed"] == feed]
+        found += [row["batch"] for row in last]
+        return (found[1], found[0]) if len(found) > 1 else None
 
     def no_mail(self) -> set[str]:
         """Everybody whom Campaign would not mail now."""
@@ -175,7 +176,7 @@ class Seen:
         if not any(stream == bounced for stream, _, _ in self.heard):
             return set()
         if self.store is None:
-            path = self.state / "suppressions.sqlite3"
+            path = self.state / "store.sqlite3"
             self.store = sqlite3.connect(path, isolation_level=None)
         row = self.store.execute(
             "SELECT until_ms FROM cursors WHERE stream = ?", (bounced,)

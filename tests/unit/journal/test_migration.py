@@ -129,7 +129,7 @@ def test_a_migrated_journal_is_like_a_new_one(path, tmp_path):
     Journal(path).close()
     Journal(tmp_path / "new.sqlite3").close()
     assert tables(path) == tables(tmp_path / "new.sqlite3")
-    assert tables(path)[1] == VERSION == 2
+    assert tables(path)[1] == VERSION == 3
     assert "steps" in tables(path)[0]
 
 
@@ -171,7 +171,17 @@ file.check((TABLES, ";".join([*statements, "SELECT die()"])))
     assert (tables(path)[1], content(path)) == (1, before)
     assert content(path.with_name("journal.sqlite3.v1-backup")) == before
     Journal(path).close()
-    assert tables(path)[1] == 2
+    assert tables(path)[1] == VERSION
+
+
+def test_tables_of_no_version_are_refused(path):
+    """A journal of a build that gave the same version to other tables stops the start."""
+    raw = sqlite3.connect(path, isolation_level=None)
+    raw.execute("ALTER TABLE batches DROP COLUMN finished_at")
+    raw.close()
+    with pytest.raises(Mismatch) as caught:
+        Journal(path)
+    assert caught.value.code == "journal-damaged"
 
 
 def test_a_backup_that_cannot_be_written_changes_nothing(path):

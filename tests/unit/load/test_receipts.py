@@ -78,7 +78,7 @@ HELD = replace(
     ARCHIVED,
     fate=Fate.HELD,
     place=Place.REFILLING,
-    held=Held("campaign-unreachable", NOW, None, 5),
+    held=Held("campaign-unreachable", NOW, None, 5, NOW),
     reason=Told("campaign-unreachable", {"detail": "connect timed out"}),
     list=replace(ARCHIVED.list, listed=10, refused={}, poisoned=0, count=None, refilled_at=None),
 )

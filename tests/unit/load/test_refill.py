@@ -72,6 +72,9 @@ class Bench:
             journal=self.journal,
             clock=self.clock,
             suppressed_now=lambda rows: {row: self.late[row] for row in rows if row in self.late},
+            refused_live=lambda rows: frozenset(
+                row for row in rows if self.ids[row] in self.campaign.unsubscribed
+            ),
             guards=self.guards,
             elders=list,
         )
@@ -170,6 +173,68 @@ def test_whoever_only_we_suppress_after_a_call_in_doubt_is_cleared_away(journal)
     bench.run()
     assert sorted(bench.rows) == [each for each in bench.ids if each != bench.ids[7]]
     assert bench.count("clear") == 2
+
+
+@pytest.mark.parametrize("hidden_by", ["a row Campaign refuses", "somebody who leaves"])
+def test_whoever_only_we_suppress_hides_behind_nobody(journal, hidden_by):
+    """She is cleared away though the count alone could not tell her from others."""
+    bench = Bench(journal)
+    if hidden_by == "a row Campaign refuses":
+        bench.campaign.unsubscribed = {bench.ids[0]}
+    bench.campaign.fail_next("add", Death(), after_effect=True, skip=1)
+    with pytest.raises(Death):
+        bench.run()
+    bench.late = {7: "bounced"}
+    bench.campaign.unsubscribed = {bench.ids[0]}
+    outcome = bench.run()
+    assert bench.ids[7] not in bench.rows
+    assert bench.ids[0] not in bench.rows
+    assert outcome.count == len(bench.rows) == 23
+    assert bench.count("clear") == 2
+
+
+def test_a_call_that_never_came_costs_no_clear(journal):
+    """When the count says that nobody of a call in doubt is there, nobody is cleared away."""
+    bench = Bench(journal)
+    bench.campaign.fail_next("add", Death(), after_effect=False, skip=4)
+    with pytest.raises(Death):
+        bench.run()
+    bench.late = dict.fromkeys(range(20, 25), "bounced")
+    bench.run()
+    assert bench.rows == bench.ids[:20]
+    assert bench.count("clear") == 1
+
+
+def test_a_list_without_attributes_is_filled_too(journal):
+    """Recipients that carry nothing but their address are sent."""
+    bench = Bench(journal, attributes=())
+    bench.run()
+    assert bench.rows == bench.ids
+
+
+def test_a_released_mismatch_has_two_further_clears_again(journal):
+    """Once nobody else writes, a release makes the list right; without it, it stays held."""
+    bench = Bench(journal)
+
+    def intrude(verb):
+        if verb == "count" and len(bench.rows) >= 25:
+            bench.campaign.lists[LIST].rows["foreign@example.org"] = ("foreign@example.org", {})
+
+    bench.campaign.before = intrude
+    for _ in range(2):
+        with pytest.raises(Mismatch):
+            bench.run()
+    assert bench.count("clear") == 3
+    bench.campaign.before = lambda verb: None
+    with pytest.raises(Mismatch):
+        bench.run()
+    requests, now = journal.requests, bench.clock.wall()
+    requests.ask("release", bench.batch_id, ["list-mismatch"], "they stopped", "ops", now)
+    requests.release(requests.waiting()[0], journal.batches.get(bench.batch_id), now)
+    bench.run()
+    assert sorted(bench.rows) == bench.ids
+    assert bench.count("clear") == 4
+    assert requests.allowed(journal.batches.get(bench.batch_id)) == frozenset()
 
 
 @pytest.mark.parametrize("code", [6, 7])
