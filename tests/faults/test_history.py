@@ -5,11 +5,9 @@ knows comes from what it dropped, from the twins' calls and content, from receip
 journal's rows read with plain SQL.
 """
 
-import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
+from tests.faults.campaign import write_figures
 from tests.faults.history.drive import history_of, run, run_seeds, shortest
 from tests.faults.history.machine import History
 from tests.faults.history.steps import STEPS
@@ -24,9 +23,12 @@ from tests.faults.history.steps import STEPS
 ROOT = Path(__file__).parents[2]
 SHORT, LONG = 5, (6, 8, 10, 12, 24)
 """Steps of a history."""
-FIRST = int(os.environ.get("ETL_FAULTS_SEED", "0"))
 COUNT = int(os.environ.get("ETL_FAULTS_HISTORIES", "20000"))
+FIRST = int(os.environ.get("ETL_FAULTS_SEED", "0")) * COUNT
+"""With the next seed of one's own the histories go on."""
 AT_ONCE = 500
+EXAMPLES = int(os.environ.get("ETL_FAULTS_EXAMPLES", "300"))
+"""Histories that hypothesis makes up in the long form."""
 
 
 @pytest.mark.parametrize("first", range(0, 2000, 125))
@@ -45,20 +47,13 @@ def test_any_history(first):
     """The same for many histories, of mixed lengths, from a seed of one's own."""
     seeds = range(first, min(first + AT_ONCE, FIRST + COUNT))
     length = LONG[first // AT_ONCE % len(LONG)]
+    share = {"kind": "histories", "first": first, "length": length}
     try:
         total = run_seeds(seeds, length)
     except AssertionError:
-        note_figures(first, length, {"violations": 1})
+        write_figures(**share, tried=len(seeds), violations=1)
         raise
-    note_figures(first, length, {**total, "violations": 0})
-
-
-def note_figures(first: int, length: int, figures: Mapping[str, int]) -> None:
-    """Append a line to the file of figures, so that several runs add up."""
-    if path := os.environ.get("ETL_FAULTS_FIGURES"):
-        line = {"kind": "histories", "first": first, "length": length, **figures}
-        with Path(path).open("a") as file:
-            file.write(json.dumps(line) + "\n")
+    write_figures(**share, tried=total.pop("count"), violations=0, **total)
 
 
 def test_a_seed_is_a_history():
@@ -110,12 +105,23 @@ def by_hypothesis() -> type[RuleBasedStateMachine]:
                 {"__init__": start, "teardown": end, **rules})  # fmt: skip
 
 
+def run_by_hypothesis(examples: int, steps: int) -> None:
+    """Let hypothesis make histories up; AssertionError with the shortest it found."""
+    once = settings(
+        max_examples=examples, stateful_step_count=steps, deadline=None, database=None,
+        print_blob=True, suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    run_state_machine_as_test(seed(FIRST)(by_hypothesis()), settings=once)
+
+
+def test_a_few_histories_by_hypothesis():
+    """Hypothesis, which varies what it has tried, finds no history that breaks a promise."""
+    run_by_hypothesis(15, 8)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_any_history_by_hypothesis():
-    """Hypothesis, which varies what it has tried, finds no history that breaks a promise."""
-    once = settings(
-        max_examples=int(os.environ.get("ETL_FAULTS_EXAMPLES", "300")), stateful_step_count=30,
-        deadline=None, database=None, print_blob=True, suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
-    run_state_machine_as_test(seed(FIRST)(by_hypothesis()), settings=once)
+    """The same for many and longer ones."""
+    run_by_hypothesis(EXAMPLES, 30)
+    write_figures(kind="histories of hypothesis", first=FIRST, tried=EXAMPLES, violations=0)
