@@ -270,6 +270,6 @@ class Promises:
             good = self.seen.content_of(row).good
             assert all(self.seen.may_be_missing(a) for a in good), "not every row can fail"
         else:
-            assert code in ROW_GUARDS | {"no-rows", "staged-old", "list-short"}
+            assert code in ROW_GUARDS | {"no-rows", "staged-old", "list-short"}, code
         if row["place"] == "REFILLING":
             assert code in ("list-mismatch", "list-short", "call-failing")
