@@ -9,7 +9,7 @@ REFILL, UPLOAD = "etl/load/refill.py", "etl/load/upload.py"
 JOURNAL, PIPELINE = "etl/journal/refills.py", "etl/pipeline.py"
 POWER = "-m long tests/faults/test_power_cuts.py -k each"
 KILLS = "-m long tests/faults/test_every_call.py::test_every_death[0]"
-DISK = "-m long tests/faults/test_disk_errors.py::test_every_error_of_a_disk[0]"
+DISK = "-m long tests/faults/test_disk_errors.py::test_every_error_of_a_disk[5]"
 LINES = "-m long tests/faults/test_network.py -k spots_of_the_protocol"
 SAID_NO = "tests/faults/test_said_no.py"
 HISTORIES = "tests/faults/test_history.py::test_any_short_history"
@@ -105,13 +105,13 @@ BREAKAGES = (
         ((REFILL, "        if not low <= count <= high:\n            return False\n", ""),
          (REFILL, "            if not low <= before <= most:\n                return None\n", ""),
          (REFILL, "        if count > high:\n            return None\n", "")),
-        f"{REFILLS} {LIFE}",
-        "test_whoever_only_we_suppress_after_a_call_in_doubt_is_cleared_away",
+        f"{REFILLS}::test_a_foreign_writer_costs_a_further_clear",
+        "test_a_foreign_writer_costs_a_further_clear",
     ),
     Breakage(
         "clears without a bound",
         ((REFILL, "FURTHER_CLEARS = 2", "FURTHER_CLEARS = 99"),),
-        REFILLS,
+        f"{REFILLS}::test_after_two_further_clears_the_refill_is_held",
         "test_after_two_further_clears_the_refill_is_held",
     ),
     Breakage(
@@ -313,7 +313,7 @@ BREAKAGES = (
         ((PIPELINE, "        upload = None\n        if feed.sftp is not None:",
           "        last = self._batches.last_refill(feed.name)\n"
           "        if last is not None and last.sha256 == batch.sha256:\n"
-          "            facts = {\"by\": last.id}\n"
+          "            facts = {\"by\": self._batches.completed(feed.name, 1)[0]}\n"
           "            return self._end(batch, Place.SUPERSEDED, \"superseded\", facts)\n"
           "        upload = None\n        if feed.sftp is not None:"),),
         SAID_NO,

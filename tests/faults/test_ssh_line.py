@@ -64,7 +64,7 @@ def dies_on_the_line(lines: Lines, moment: Moment) -> bool:
         run.killed += died
         lines.clean()
         run.somebody_leaves()
-        if moment.at % 2:
+        if moment.when == "after":
             run.consumer_takes()
         run.comes_to_rest()
         run.must_be_true(deaths=1)
