@@ -96,7 +96,9 @@ def is_released(h: History, few, pick, own, then):
     held = h.seen.rows("SELECT * FROM batches WHERE held_code IS NOT NULL ORDER BY rowid")
     if held:
         batch = held[pick % len(held)]
-        h.ask("release", batch["id"], batch["held_code"] if own else "grown")
+        code = batch["held_code"] if own else "grown"
+        h.seen.released[batch["id"]] += code == "list-mismatch"
+        h.ask("release", batch["id"], code)
     h.then(then)
 
 

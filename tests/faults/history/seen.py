@@ -48,6 +48,8 @@ class Seen:
         self.touched: set[str] = set()
         self.clears: Counter[str] = Counter()
         """Of a batch's list, but for those that repeat one in doubt."""
+        self.released: Counter[str] = Counter()
+        """How often people allowed further clears."""
         self.all_clears = 0
         self.troubles = 0
         """Deaths and calls that failed."""
