@@ -192,6 +192,21 @@ BREAKAGES = (
         "test_a_file_taken_away_is_not_uploaded_again",
     ),
     Breakage(
+        "the intent outlives the temporary name",
+        ((PIPELINE, """            # The intent goes first: a temporary name that we took away proves no rename.
+            world.journal.uploads.begin_upload(batch, left["account"], left["left"])
+""", ""),),
+        LIFE,
+        "test_a_temporary_name_that_we_took_away_proves_no_rename",
+    ),
+    Breakage(
+        "whoever only we suppress is left to the count",
+        ((REFILL, "        if before > low and self._stays_unseen(ledger):\n"
+                  "            return None\n", ""),),
+        REFILLS,
+        "test_whoever_only_we_suppress_hides_behind_nobody",
+    ),
+    Breakage(
         "uploaded under the final name at once",
         ((UPLOAD, "        self.drop.put(source, temporary)\n",
           "        self.drop.put(source, name)\n        self.drop.put(source, temporary)\n"),),
