@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-END = b"\0"
-"""No signal has this number."""
 
 
 @contextmanager
@@ -22,7 +20,7 @@ def told_to_stop(stop: threading.Event, wake: threading.Event) -> Iterator[None]
     os.set_blocking(sink, False)
 
     def listen() -> None:
-        while os.read(source, 1) != END:
+        while os.read(source, 1):
             stop.set()
             wake.set()
 
@@ -38,7 +36,6 @@ def told_to_stop(stop: threading.Event, wake: threading.Event) -> Iterator[None]
         for number, handler in before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(before_fd)
-        os.write(sink, END)
+        os.close(sink)
         listener.join()
         os.close(source)
-        os.close(sink)
