@@ -147,7 +147,10 @@ class Stage:
             now = self.clock.wall()
             self.batch = new_id(now)
             source = None if undo is None else (undo.undone if stale else undo.source).id
-            journal.requests.ask("rollback", self.batch, codes, "wrong", "ops", now, "a", source)
+            undone = None if undo is None else undo.undone.id
+            journal.requests.ask(
+                "rollback", self.batch, codes, "wrong", "ops", now, "a", source, undone
+            )
 
     def file_of(self, batch: str, name: str) -> Path:
         """A file of a batch's private folder."""

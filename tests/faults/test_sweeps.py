@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from tests.faults.history.machine import History
-from tests.faults.history.ports import fail, full_disk, refuse, refuse_call
+from tests.faults.history.ports import fail, refuse, refuse_call
 
 
 def two_drops(history: History) -> None:
@@ -36,7 +36,7 @@ def refilled_twice(history: History) -> None:
 
 def way_back(history: History) -> None:
     """What the list held before goes back into it."""
-    history.ask_back("a", history.seen.way_back("a") or "", ("returning",))
+    history.ask_back("a", *(history.seen.way_back("a") or ("", "")), ("returning",))
 
 
 SCENES = {
@@ -65,7 +65,7 @@ def test_a_full_disk_at_any_row_of_the_journal():
     """Each row that cannot be written is waited for, and no promise is broken meanwhile."""
     for skip in range(500):
         with History() as history:
-            trap = history.trap(("clock", "wall"), skip, 1, full_disk)
+            trap = history.disk_fills(skip, 1)
             for size in (10, 11, 12):
                 history.ordinary_drop("a", size)
                 history.go()

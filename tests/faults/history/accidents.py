@@ -2,7 +2,7 @@
 
 from tests.faults.history.drops import NUMBERS
 from tests.faults.history.machine import SHARES, History
-from tests.faults.history.ports import VERBS, die, fail, full_disk, refuse, refuse_call
+from tests.faults.history.ports import VERBS, die, fail, refuse, refuse_call
 from tests.faults.history.step import NEXT, Steps
 
 ACCIDENTS = Steps()
@@ -84,8 +84,7 @@ def upload_is_cut_off(h: History, renamed, dies, skip, verb, after, then):
 @ACCIDENTS.add(skip=range(30), times=[1, 1, 2, 40], then=NEXT)
 def disk_fills(h: History, skip, times, then):
     """The journal's disk is full for a while."""
-    h.disk_filled = True
-    h.trap(("clock", "wall"), skip, times, full_disk)
+    h.disk_fills(skip, times)
     h.then(then)
 
 

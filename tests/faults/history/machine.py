@@ -18,7 +18,7 @@ from etl.errors import EtlError
 from etl.journal import Journal
 from tests.faults.history.drops import POOL, Dropped, first_half, make_drop
 from tests.faults.history.ground import empty_state, new_house, root_folder
-from tests.faults.history.ports import Trap, Watched, die
+from tests.faults.history.ports import Trap, Watched, die, full_disk
 from tests.faults.history.promises import FEEDS, Promises
 from tests.faults.history.seen import Seen
 from tests.twins.house import Death
@@ -289,6 +289,11 @@ class History:
                 after: bool = False) -> None:  # fmt: skip
         """Let the process die at a call to come."""
         self.trap(at, skip, times, die, after=after)
+
+    def disk_fills(self, skip: int, times: int) -> Trap:
+        """Let the journal's disk be full at rows to come."""
+        self.disk_filled = True
+        return self.trap(("clock", "wall"), skip, times, full_disk)
 
     # --- the end ---------------------------------------------------------------------------------
 
