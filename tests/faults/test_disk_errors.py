@@ -72,9 +72,9 @@ def test_some_errors_of_a_disk(servers: Servers, tmp_path: Path) -> None:
     """A disk that is full, broken, read-only, or takes no byte loses nothing of ours."""
     every = trials(points_of_a_run(servers, tmp_path))
     assert len(every) > 2000
-    chosen = random.Random(20261124).sample(every, 20)
+    chosen = random.Random(20261124).sample(every, 14)
     assert {how for _, how, _ in chosen} >= {"error=EIO", "error=ENOSPC", "retval=0"}
-    assert sum(meets(servers, each, tmp_path) for each in chosen) >= 17
+    assert sum(meets(servers, each, tmp_path) for each in chosen) >= 12
 
 
 @pytest.mark.long

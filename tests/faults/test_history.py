@@ -21,7 +21,7 @@ from tests.faults.history.machine import History
 from tests.faults.history.steps import STEPS
 
 ROOT = Path(__file__).parents[2]
-SHORT, LONG = 5, (6, 8, 10, 12, 24)
+SHORT, LONG = 4, (6, 8, 10, 12, 24)
 """Steps of a history."""
 COUNT = int(os.environ.get("ETL_FAULTS_HISTORIES", "20000"))
 FIRST = int(os.environ.get("ETL_FAULTS_SEED", "0")) * COUNT
