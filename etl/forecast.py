@@ -17,8 +17,8 @@ from etl.batch import Batch, Place
 from etl.config import Config
 from etl.errors import EtlError, GuardTripped, Mismatch
 from etl.extract.suppressions import SuppressionStore
-from etl.gates import known_of
-from etl.guards import consent_problems, freshness_problems, returning_problems, row_problems
+from etl.gates import consent_against, known_of
+from etl.guards import freshness_problems, returning_problems, row_problems
 from etl.intake import drop_order
 from etl.journal import Journal
 from etl.load.ledger import ALREADY, INSERTED, Ledger
@@ -145,8 +145,7 @@ def _compare(memory: Memory, feed: Feed, then: _Then, answer: dict[str, Any]) ->
         *returning_problems(answer["returning"] or 0),
     ]
     if then.newer is not None:
-        consents = then.rows["opt_in_id"].str.strip_chars().unique().to_list()
-        tripped += consent_problems(consents, feed.consent.opt_in_id)
+        tripped += consent_against(feed, then.rows)
     answer["guards"] = [_told(each, feed if then.newer is not None else None) for each in tripped]
 
 

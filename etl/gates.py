@@ -3,6 +3,7 @@
 Each raises GuardTripped, or the far side's error behind it, and the batch is held.
 """
 
+from collections.abc import Iterator
 from datetime import timedelta
 
 import polars as pl
@@ -61,9 +62,14 @@ def guard_rows(world: World, batch: Batch, feed: Feed, rows: int) -> None:
 
 def guard_consent(feed: Feed, staged: pl.DataFrame) -> None:
     """Before a refill begins: rows checked under another consent do not come into the list."""
-    consents = staged["opt_in_id"].str.strip_chars().unique().to_list()
-    for problem in consent_problems(consents, feed.consent.opt_in_id):
+    for problem in consent_against(feed, staged):
         raise problem
+
+
+def consent_against(feed: Feed, staged: pl.DataFrame) -> Iterator[GuardTripped]:
+    """What speaks against these rows: that they were checked under another consent."""
+    consents = staged["opt_in_id"].str.strip_chars().unique().to_list()
+    return consent_problems(consents, feed.consent.opt_in_id)
 
 
 def guard_returning(world: World, batch: Batch, staged: pl.DataFrame) -> None:

@@ -154,6 +154,15 @@ def test_a_hold_keeps_its_beginning_and_counts_its_tries(journal):
     assert journal.batches.tries(moved) == 0
 
 
+def test_a_hold_that_was_released_meanwhile_is_tried_at_once(journal):
+    """A release that comes between the guard and its hold is not lost."""
+    batch = claimed(journal)
+    journal.requests.ask("release", batch.id, ["shrunk"], "checked", "ops", NOW)
+    journal.requests.release(journal.requests.waiting()[0], batch, NOW)
+    assert journal.batches.hold(batch, "shrunk", NOW, None, {}).held.next_try == NOW
+    assert journal.batches.hold(batch, "grown", NOW, None, {}).held.next_try is None
+
+
 def test_a_release_is_kept_for_its_batch_alone(journal):
     """Allowed codes belong to one batch; the hold ends with the release."""
     first, second = claimed(journal, 1), claimed(journal, 2)

@@ -92,6 +92,13 @@ class Bench:
         return self.journal.batches.get(self.batch_id).place
 
 
+def dies_at_a_call(bench, number, *, after):
+    """The process dies before or after the effect of a call; which of them nobody knows."""
+    bench.campaign.fail_next("add", Death(), after_effect=after, skip=number)
+    with pytest.raises(Death):
+        bench.run()
+
+
 def test_a_refill_makes_the_list_hold_exactly_the_staged_rows(journal):
     """Everybody staged is in the list, in order, and nobody else; one clear."""
     bench = Bench(journal)
@@ -152,9 +159,7 @@ def test_a_drop_whose_every_row_fails_is_not_poisonous(journal):
 def test_whoever_leaves_after_a_call_in_doubt_costs_no_clear(journal, after):
     """Somebody it may have brought and who said no since is removed by the remove calls."""
     bench = Bench(journal)
-    bench.campaign.fail_next("add", Death(), after_effect=after, skip=1)
-    with pytest.raises(Death):
-        bench.run()
+    dies_at_a_call(bench, 1, after=after)
     bench.late = {7: "unsubscribed"}
     bench.campaign.unsubscribed = {bench.ids[7]}
     outcome = bench.run()
@@ -166,9 +171,7 @@ def test_whoever_leaves_after_a_call_in_doubt_costs_no_clear(journal, after):
 def test_whoever_only_we_suppress_after_a_call_in_doubt_is_cleared_away(journal):
     """Nobody but a further clear takes out whom Campaign itself would not remove."""
     bench = Bench(journal)
-    bench.campaign.fail_next("add", Death(), after_effect=True, skip=1)
-    with pytest.raises(Death):
-        bench.run()
+    dies_at_a_call(bench, 1, after=True)
     bench.late = {7: "bounced"}
     bench.run()
     assert sorted(bench.rows) == [each for each in bench.ids if each != bench.ids[7]]
@@ -181,9 +184,7 @@ def test_whoever_only_we_suppress_hides_behind_nobody(journal, hidden_by):
     bench = Bench(journal)
     if hidden_by == "a row Campaign refuses":
         bench.campaign.unsubscribed = {bench.ids[0]}
-    bench.campaign.fail_next("add", Death(), after_effect=True, skip=1)
-    with pytest.raises(Death):
-        bench.run()
+    dies_at_a_call(bench, 1, after=True)
     bench.late = {7: "bounced"}
     bench.campaign.unsubscribed = {bench.ids[0]}
     outcome = bench.run()
@@ -196,9 +197,7 @@ def test_whoever_only_we_suppress_hides_behind_nobody(journal, hidden_by):
 def test_a_call_that_never_came_costs_no_clear(journal):
     """When the count says that nobody of a call in doubt is there, nobody is cleared away."""
     bench = Bench(journal)
-    bench.campaign.fail_next("add", Death(), after_effect=False, skip=4)
-    with pytest.raises(Death):
-        bench.run()
+    dies_at_a_call(bench, 4, after=False)
     bench.late = dict.fromkeys(range(20, 25), "bounced")
     bench.run()
     assert bench.rows == bench.ids[:20]
@@ -241,9 +240,7 @@ def test_a_released_mismatch_has_two_further_clears_again(journal):
 def test_a_row_refused_after_a_call_in_doubt_costs_no_clear(journal, code):
     """A row that is there from a lost call and is refused when sent again is right where it is."""
     bench = Bench(journal)
-    bench.campaign.fail_next("add", Death(), after_effect=True, skip=1)
-    with pytest.raises(Death):
-        bench.run()
+    dies_at_a_call(bench, 1, after=True)
     bench.campaign.codes[bench.ids[7]] = code
     bench.run()
     assert sorted(bench.rows) == bench.ids
