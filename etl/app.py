@@ -16,15 +16,18 @@ from etl.extract.inbox import Inbox
 from etl.extract.keyed import StoreKey
 from etl.extract.suppressions import SuppressionStore, open_store
 from etl.journal import Journal
-from etl.ports import Clock, FileDrop
+from etl.ports import Clock, FileDrop, Responses
 from etl.redaction import hide
 from etl.settings import Settings
 from etl.signals import told_to_stop
 from etl.wire.campaign import CampaignList, CampaignResponses
 from etl.wire.clock import SystemClock
+from etl.wire.export_rows import ExportForm
+from etl.wire.exports import MOST_FILE_BYTES, ExportedResponses, ExportPlan
 from etl.wire.retry import RetryingDrop, RetryingList, RetryingResponses
 from etl.wire.session import CampaignAccess, CampaignSession
 from etl.wire.sftp import SftpDrop
+from etl.wire.sftp_reading import SftpFolder
 from etl.wire.ssh_keys import SftpAccess, check_access
 from etl.world import Campaign, World
 
@@ -156,9 +159,25 @@ def campaigns(config: Config, clock: Clock, tries: int | None = None) -> dict[st
         retry = (clock, tries or far.tries, far.first_seconds, far.most_seconds)
         made[name] = Campaign(
             RetryingList(CampaignList(session), *retry, live_check_rows=table.live_check_rows),
-            RetryingResponses(CampaignResponses(session), *retry),
+            RetryingResponses(responses(config, name, session, clock), *retry),
         )
     return made
+
+
+def responses(config: Config, name: str, session: CampaignSession, clock: Clock) -> Responses:
+    """Where a client's response data comes from: the closed loop, or export files."""
+    campaign = CampaignResponses(session)
+    exports = config.settings.client[name].exports
+    if exports is None:
+        return campaign
+    plan = ExportPlan(
+        forms={each: ExportForm(**table.model_dump()) for each, table in exports.files.items()},
+        expected_hours=exports.expected_hours,
+        settle_minutes=exports.settle_minutes,
+        most_bytes=min(MOST_FILE_BYTES, config.settings.limits.file_bytes),
+    )
+    folder = SftpFolder(sftp_access(config, exports.sftp), clock)
+    return ExportedResponses(plan, folder, campaign, clock)
 
 
 @contextmanager
@@ -199,6 +218,7 @@ def world(config: Config, clock: Clock) -> Iterator[World]:
                 for drop in far_drops.values():
                     drop.close()
                 for campaign in far_campaigns.values():
+                    campaign.responses.close()
                     campaign.lists.close()
                 store.close()
         finally:

@@ -5,7 +5,6 @@
 """
 
 import contextlib
-import json
 import sqlite3
 import sys
 from datetime import UTC, datetime
@@ -13,20 +12,22 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from etl import __version__, app, show
 from etl.asking import ask
 from etl.batch import new_id
-from etl.config import NO_SECRETS, Config, load
+from etl.config import NO_SECRETS, Config
 from etl.demo import run_demo
 from etl.errors import ConfigError, EtlError, Problem, disk_error
 from etl.forecast import Memory, forecast
 from etl.guards import RELEASABLE
 from etl.inspection import far_problems, local_problems
 from etl.journal.requests import MISMATCH
+from etl.lift_command import suppression
 from etl.load.quarantine import list_cases, read_report
 from etl.log import Event, configure, install_hooks, log
+from etl.options import DEFAULT, OUT, AsJson, ConfigPath, Why, answer, load_config
+from etl.responses_command import responses
 from etl.rollback import VERB
 from etl.trial import NoFeed, try_file
 
@@ -39,46 +40,24 @@ cli = typer.Typer(
 )
 quarantine = typer.Typer(help="Cases that wait for ops.", no_args_is_help=True)
 refill = typer.Typer(help="What a refill would change, and the way back.", no_args_is_help=True)
-responses = typer.Typer(help="Bounces, unsubscriptions and blocklist.", no_args_is_help=True)
 cli.add_typer(quarantine, name="quarantine")
 cli.add_typer(refill, name="refill")
 cli.add_typer(responses, name="responses")
+cli.add_typer(suppression, name="suppression")
 
-ConfigPath = Annotated[
-    Path, typer.Option("--config", "-c", envvar="ETL_CONFIG", help="The configuration file.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
-
-
-def _said(why: str) -> str:
-    if not why.strip():
-        raise typer.BadParameter("say why; it is kept in the journal")
-    return why
-
-
-Why = Annotated[str, typer.Option("--why", callback=_said, help="The reason, kept in the journal.")]
 Allow = Annotated[list[str], typer.Option("--allow", help="|".join(sorted(RELEASABLE)))]
-DEFAULT = Path("/etc/etl/etl.toml")
-OUT = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-
-
-def _answer(value: Any, *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(value, indent=2, default=str))  # noqa: T201 - the answer itself
-    else:
-        show.answer(OUT, value)
 
 
 @cli.command()
 def run(config: ConfigPath = DEFAULT) -> None:
     """Run the daemon until it is told to stop."""
-    raise typer.Exit(app.run(_loaded(config), once=False))
+    raise typer.Exit(app.run(load_config(config), once=False))
 
 
 @cli.command()
 def once(config: ConfigPath = DEFAULT) -> None:
     """Take what is in the inbox through, then end."""
-    raise typer.Exit(app.run(_loaded(config), once=True))
+    raise typer.Exit(app.run(load_config(config), once=True))
 
 
 @cli.command()
@@ -98,7 +77,7 @@ def check(
     """Check configuration, schemas, folders and far sides; every problem at once, no change."""
     code, problems = 0, list[Problem]()
     try:
-        loaded = _loaded(config)
+        loaded = load_config(config)
         problems = local_problems(loaded)
         if not problems and not offline:
             found = list(far_problems(loaded))
@@ -109,7 +88,7 @@ def check(
             raise
         problems = list(error.problems)
     rows = [{"where": each.where, "what": each.what, "hint": each.hint} for each in problems]
-    _answer({"problems": rows}, as_json=as_json)
+    answer({"problems": rows}, as_json=as_json)
     raise typer.Exit(code or (ConfigError.exit_code if problems else 0))
 
 
@@ -123,22 +102,22 @@ def validate(
 ) -> None:
     """Tell what would happen to this file; no effect, no network."""
     try:
-        loaded = None if schema else _loaded(config, secrets=NO_SECRETS)
+        loaded = None if schema else load_config(config, secrets=NO_SECRETS)
         found = try_file(file, loaded, feed, schema)
     except NoFeed as error:
         raise typer.BadParameter(str(error)) from None
     except OSError as error:
         raise typer.BadParameter(f"{file}: {error.strerror}") from None
-    _answer(found, as_json=as_json)
+    answer(found, as_json=as_json)
     raise typer.Exit(1 if found["refusal"] or found["rejected"] else 0)
 
 
 @cli.command()
 def status(config: ConfigPath = DEFAULT, as_json: AsJson = False) -> None:
     """Tell where every batch is and how the daemon is."""
-    journal = app.open_journal(_loaded(config, secrets=NO_SECRETS))
+    journal = app.open_journal(load_config(config, secrets=NO_SECRETS))
     try:
-        _answer(show.status(journal, datetime.now(UTC)), as_json=as_json)
+        answer(show.status(journal, datetime.now(UTC)), as_json=as_json)
     finally:
         journal.close()
 
@@ -166,38 +145,34 @@ def discard(batch: str, why: Why, config: ConfigPath = DEFAULT) -> None:
     _ask("discard", batch, [], why, config)
 
 
-def _ask(verb: str, batch: str | None, codes: list[str], why: str, config: Path) -> None:
+def _ask(verb: str, batch: str, codes: list[str], why: str, config: Path) -> None:
     """Write a request; the daemon takes it at its next scan, or `etl once` when it runs."""
-    journal = app.open_journal(_loaded(config, secrets=NO_SECRETS))
-    try:
-        if batch is not None:
-            found = journal.batches.find(batch)
-            if found is None:
-                raise typer.BadParameter(f"there is no batch {batch}")
-            refusal = show.refusal(verb, found, codes)
-            if refusal:
-                raise typer.BadParameter(refusal)
-        OUT.print(ask(journal, verb, batch, codes, why))
-    finally:
-        journal.close()
+    with contextlib.closing(app.open_journal(load_config(config, secrets=NO_SECRETS))) as journal:
+        found = journal.batches.find(batch)
+        if found is None:
+            raise typer.BadParameter(f"there is no batch {batch}")
+        refusal = show.refusal(verb, found, codes)
+        if refusal:
+            raise typer.BadParameter(refusal)
+        OUT.print(ask(journal, verb, batch, codes, why).words)
 
 
 @quarantine.command("list")
 def quarantine_list(config: ConfigPath = DEFAULT, as_json: AsJson = False) -> None:
     """List the cases, oldest first."""
-    cases = list_cases(_loaded(config, secrets=NO_SECRETS).settings.folders.quarantine)
-    _answer({"cases": [show.case(each) for each in cases]}, as_json=as_json)
+    cases = list_cases(load_config(config, secrets=NO_SECRETS).settings.folders.quarantine)
+    answer({"cases": [show.case(each) for each in cases]}, as_json=as_json)
 
 
 @quarantine.command("show")
 def quarantine_show(case: str, config: ConfigPath = DEFAULT, as_json: AsJson = False) -> None:
     """Show one case: what happened, why, what to do."""
-    root = _loaded(config, secrets=NO_SECRETS).settings.folders.quarantine
+    root = load_config(config, secrets=NO_SECRETS).settings.folders.quarantine
     found = [each.case for each in list_cases(root) if each.case.startswith(case)]
     if len(found) != 1:
         raise typer.BadParameter(f"{len(found)} cases begin with {case}")
     report = read_report(root / found[0] / "report.json")
-    _answer({**report, "folder": str(root / found[0])}, as_json=as_json)
+    answer({**report, "folder": str(root / found[0])}, as_json=as_json)
 
 
 @refill.command("plan")
@@ -208,8 +183,8 @@ def refill_plan(
     as_json: AsJson = False,
 ) -> None:
     """Tell what this file would change in the feed's list, or without one what a rollback would."""
-    found = _forecast(_loaded(config, secrets="suppression."), feed, file)
-    _answer(found, as_json=as_json)
+    found = _forecast(load_config(config, secrets="suppression."), feed, file)
+    answer(found, as_json=as_json)
     raise typer.Exit(1 if found["refusal"] or found["guards"] else 0)
 
 
@@ -218,16 +193,16 @@ def refill_rollback(
     feed: str, why: Why, allow: Allow = [], config: ConfigPath = DEFAULT  # noqa: B006 - typer's way
 ) -> None:  # fmt: skip
     """Put back what the feed's list held before, without who must not be mailed by now."""
-    codes, loaded = _releasable(allow), _loaded(config, secrets="suppression.")
+    codes, loaded = _releasable(allow), load_config(config, secrets="suppression.")
     plan = _forecast(loaded, feed, None)
     speaks_against = show.against_rollback(plan, codes)
     if speaks_against:
-        _answer({"nothing_was_done": speaks_against}, as_json=False)
+        answer({"nothing_was_done": speaks_against}, as_json=False)
         raise typer.Exit(1)
     batch = new_id(datetime.now(UTC))
     with contextlib.closing(app.open_journal(loaded)) as journal:
         source, undone = plan["rollback_of"], plan["undoes"]
-        OUT.print(ask(journal, VERB, batch, codes, why, feed, source, undone))
+        OUT.print(ask(journal, VERB, batch, codes, why, feed, source, undone).words)
     OUT.print(f"batch {batch} is to put the rows of {source} back: see `etl status`")
 
 
@@ -247,33 +222,10 @@ def _forecast(config: Config, name: str, file: Path | None) -> dict[str, Any]:
         journal.close()
 
 
-@responses.command("fetch")
-def responses_fetch(config: ConfigPath = DEFAULT) -> None:
-    """Ask the daemon to fetch response data now."""
-    _ask("fetch", None, [], "asked on the command line", config)
-
-
-@responses.command("status")
-def responses_status(config: ConfigPath = DEFAULT, as_json: AsJson = False) -> None:
-    """Tell how fresh the suppression data of every client is."""
-    store = app.open_suppressions(_loaded(config, secrets="suppression."))
-    try:
-        found = [show.client(each, datetime.now(UTC)) for each in store.status()]
-    finally:
-        store.close()
-    _answer({"clients": found}, as_json=as_json)
-
-
 @cli.command()
 def version() -> None:
     """Print the version."""
     OUT.print(__version__)
-
-
-def _loaded(path: Path, secrets: str = "") -> Config:
-    loaded = load(path, secrets=secrets)
-    app.hide_secrets(loaded)
-    return loaded
 
 
 def main() -> None:

@@ -224,6 +224,7 @@ def check_plan(
         duplicates=feed.duplicates,
         final_newline="optional" if feed.done_marker else csv.final_newline,
         entity_types=tuple(feed.entity_types),
+        tracking_opt_out=feed.tracking_opt_out,
         limits=Limits(limits.file_bytes, limits.line_bytes, limits.columns),
         rejected_rows_limit=guards.rejected_rows,
         rejected_share_limit=guards.rejected_share,

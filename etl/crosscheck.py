@@ -11,7 +11,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from etl.errors import Problem
-from etl.settings import Client, Feed, Settings
+from etl.ports import NEEDED, SUPPRESSING, Stream
+from etl.settings import Client, Exports, Feed, Settings
+from etl.settings.campaign import TOLD
 
 SYSTEM_ATTRIBUTES = frozenset(
     {
@@ -36,6 +38,7 @@ def cross_check(settings: Settings) -> Iterator[Problem]:
         yield from _check_feed(settings, feed)
     for name, client in settings.client.items():
         yield from _check_client(name, client)
+        yield from _check_source(settings, name, client)
         rules = {feed.recipient.id for feed in settings.feed if feed.client == name}
         if len(rules) > 1:
             yield Problem(
@@ -97,12 +100,9 @@ def _check_feed(settings: Settings, feed: Feed) -> Iterator[Problem]:
 
 def _check_client(name: str, client: Client) -> Iterator[Problem]:
     where = f"client.{name}"
-    if not client.closed_loop:
-        yield Problem(
-            f"{where}.closed_loop",
-            "bounces and unsubscriptions can only be fetched over the closed-loop interface",
-            "have it booked for this client",
-        )
+    yield from _check_streams(where, client)
+    if name.startswith("unassigned"):
+        yield Problem(where, "a name that begins with `unassigned` is kept for the CRM's files")
     try:
         address = urlsplit(client.endpoint)
         _ = address.port
@@ -115,6 +115,79 @@ def _check_client(name: str, client: Client) -> Iterator[Problem]:
         yield Problem(f"{where}.endpoint", "must be an https address")
     if not address.path.endswith("/"):
         yield Problem(f"{where}.endpoint", "must end in /")
+
+
+def _check_source(settings: Settings, name: str, client: Client) -> Iterator[Problem]:
+    """Response data comes over the closed-loop interface or from export files, not from both."""
+    where, exports = f"client.{name}", client.exports
+    if exports is None:
+        if not client.closed_loop:
+            yield Problem(
+                f"{where}.closed_loop",
+                "without the closed-loop interface, bounces and unsubscriptions come from export "
+                "files alone, and none are named",
+                f"name them in [{where}.exports], or have the interface booked",
+            )
+        return
+    if client.closed_loop:
+        yield Problem(
+            f"{where}.exports",
+            "is there beside the closed-loop interface",
+            "closed_loop = false if it is not booked; else leave the export files out",
+        )
+    if exports.sftp not in settings.sftp:
+        yield Problem(f"{where}.exports.sftp", f"there is no sftp account {exports.sftp}")
+    if client.header_row:
+        yield Problem(
+            f"{where}.header_row",
+            "is for the closed-loop interface",
+            "say `header` for each kind of export file",
+        )
+    yield from _check_files(f"{where}.exports", exports)
+
+
+def _check_files(where: str, exports: Exports) -> Iterator[Problem]:
+    for key in exports.unknown:
+        yield Problem(f"{where}.{key}", "is no key of this service")
+    for needed in (Stream.OUT_BOUNCES, Stream.UNSUBSCRIBES):
+        if needed not in exports.files:
+            yield Problem(
+                f"{where}.{needed}",
+                "is missing",
+                "without these files nobody would know who must not be mailed",
+            )
+
+
+def _check_streams(where: str, client: Client) -> Iterator[Problem]:
+    for stream, columns in client.layouts.items():
+        for needed in NEEDED[stream]:
+            if needed not in columns:
+                yield Problem(f"{where}.layouts.{stream}", f"has no column {needed}")
+        for column, times in Counter(columns).items():
+            if times > 1 and column != "ignore":
+                yield Problem(f"{where}.layouts.{stream}", f"has {column} {times} times")
+    if client.overlap_hours < client.job_interval_hours:
+        yield Problem(
+            f"{where}.overlap_hours",
+            f"is shorter than job_interval_hours ({client.job_interval_hours:g})",
+            "a job that is late would be missed",
+        )
+    yield from _check_told(where, client)
+
+
+def _check_told(where: str, client: Client) -> Iterator[Problem]:
+    for what in sorted({"opens", "clicks"} & set(client.tell)):
+        of_events = client.layouts.get(TOLD[what], ())
+        if Stream.MAILINGS not in client.streams and "campaign-id" not in of_events:
+            yield Problem(
+                f"{where}.tell",
+                f"{what} are told for campaigns of the CRM, and nothing says which mailing has one",
+                "set campaign_pattern, or a layout with the column campaign-id",
+            )
+    if client.exports is not None:
+        for stream in client.streams:
+            if stream not in SUPPRESSING and stream not in client.exports.files:
+                yield Problem(f"{where}.exports.{stream}", "is missing, and client.tell needs it")
 
 
 def _is_loopback(host: str) -> bool:

@@ -8,18 +8,18 @@ import math
 import sqlite3
 import threading
 from collections.abc import Callable
-from datetime import datetime, timedelta
 from functools import partial
 
 from etl import notify
 from etl.batch import ENDS, Batch, Place
 from etl.errors import EtlError, FarSideUnavailable
 from etl.extract.watch import Watch
+from etl.fetching import Fetching
 from etl.forgetting import Forgetting
-from etl.freshness import hand_over_now, refresh
 from etl.intake import Intake
 from etl.journal.batches import stamp
 from etl.journal.requests import Request
+from etl.lifting import take_lifts
 from etl.log import Event, log
 from etl.pipeline import WAITS_FOR_PEOPLE, Pipeline
 from etl.ports import Stopped
@@ -43,7 +43,7 @@ class Daemon:
         self._work = threading.Event()
         self._intake = Intake(world, alive=notify.watchdog)
         self._pipeline = Pipeline(world)
-        self._fetched: dict[str, datetime] = {}
+        self._fetching = Fetching(world)
         self._forgetting = Forgetting(world)
         self._bug: BaseException | None = None
         self._once = False
@@ -162,10 +162,7 @@ class Daemon:
     def _requests(self) -> None:
         requests = self._world.journal.requests
         for request in requests.waiting():
-            if request.verb == "fetch":
-                self._fetched.clear()
-                requests.taken(request, "done", self._world.clock.wall())
-            elif request.verb == "release":
+            if request.verb == "release":
                 self._release(request)
 
     def _release(self, request: Request) -> None:
@@ -203,8 +200,9 @@ class Daemon:
         """
         pipeline = self._pipeline
         parts = (
-            pipeline.finish_ended, self._discards, self._rollbacks, self._feed_turns,
-            self._fetch_due, self._forgetting.turn,
+            pipeline.finish_ended, self._discards, self._rollbacks,
+            partial(take_lifts, self._world), self._feed_turns, self._fetching.turn,
+            self._forgetting.turn,
         )  # fmt: skip
         done = [self._guarded(part) for part in parts]
         return any(done)
@@ -256,7 +254,7 @@ class Daemon:
         held, now = batch.held, self._world.clock.wall()
         if held is None or held.next_try is None or (self._once and batch.id in self._advanced):
             return False
-        return held.next_try <= now or held.last > now
+        return self._pipeline.crm.took(batch) or held.next_try <= now or held.last > now
 
     def _rollbacks(self) -> bool:
         """Take back what operators want back."""
@@ -283,14 +281,3 @@ class Daemon:
                 done = True
             world.journal.requests.taken(request, outcome, world.clock.wall())
         return done
-
-    def _fetch_due(self) -> None:
-        """Fetch response data on its interval, besides the fetch before every transfer."""
-        world = self._world
-        every = timedelta(minutes=world.config.settings.suppression.fetch_every_minutes)
-        for client in world.campaigns:
-            last = self._fetched.get(client)
-            if last is None or not timedelta(0) <= world.clock.wall() - last < every:
-                self._fetched[client] = world.clock.wall()
-                refresh(world, client)
-                hand_over_now(world, client)

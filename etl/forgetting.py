@@ -4,9 +4,11 @@ By whose clock is decided here: one that has just been set is not believed for a
 has removed nobody brings back.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 
-from etl.batch import ID_TIME
+from etl.batch import ID_TIME, Batch
 from etl.journal.batches import stamp
 from etl.load.archive import forget_cases, forget_drops
 from etl.world import World
@@ -40,6 +42,7 @@ class Forgetting:
         """Remove what is over at this moment."""
         world, kept = self._world, self._world.config.settings.archive
         forget_drops(world.archive, lambda batch: self._is_over(batch, now, kept.days))
+        forget_copies(world.config.settings.folders.state, now, kept.days)
         forget_cases(
             world.quarantine.check(), lambda batch: self._is_over(batch, now, kept.quarantine_days)
         )
@@ -55,3 +58,28 @@ class Forgetting:
             return batch_id < f"{limit:{ID_TIME}}"
         ended = self._world.journal.batches.detail(batch)["ended_at"]
         return ended is not None and ended < stamp(limit)
+
+
+def forget_copies(state: Path, now: datetime, days: int) -> None:
+    """Remove copies of people's rows that were made by the way, when they are so old.
+
+    They are backups of an earlier version's files, and pages of response data that did not fit.
+    """
+    limit = (now - timedelta(days=days)).timestamp()
+    for path in (*state.glob("*-backup"), *state.glob("unfit/*.json")):
+        if path.stat().st_mtime < limit:
+            path.unlink()
+
+
+def kept_too_long(world: World, batch: Batch) -> Sequence[str]:
+    """Batches of the same feed whose staged rows are no longer among the last two refills.
+
+    One whose own end is not carried through still has its only private copy there. All folders are
+    looked at: ends that had to wait for a share are carried out in no order.
+    """
+    batches = world.journal.batches
+    # The folders first: what is claimed meanwhile is not among them.
+    there = [batches.find(path.name) for path in sorted(world.batches.iterdir())]
+    kept = {each.id for each in (*batches.under_way(), *batches.unfinished())}
+    kept |= set(batches.completed(batch.feed, 2)) if batch.feed else set()
+    return [each.id for each in there if each and each.feed == batch.feed and each.id not in kept]

@@ -3,7 +3,7 @@
 Files first; only when these are sound are the far sides asked.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from etl import app
 from etl.config import Config
@@ -41,7 +41,8 @@ def local_problems(config: Config) -> list[Problem]:
     except ConfigError as error:
         problems += error.problems
     except EtlError as error:
-        problems.append(_problem("folders.state", error))
+        if error.code != "not-migrated":
+            problems.append(_problem("folders.state", error))
     return problems
 
 
@@ -53,26 +54,52 @@ def far_problems(config: Config) -> Iterator[tuple[Problem, int]]:
         yield from _asked(f"sftp.{name}", lambda drop=drop: drop.stat(".etl-check"))  # type: ignore[misc]
         drop.close()
     for name, campaign in app.campaigns(config, clock, tries=1).items():
-        login = list(_asked(f"client.{name}", campaign.responses.now))
+        exports = config.settings.client[name].exports
+        streams = config.settings.client[name].streams
+        if exports is not None:
+            hours = exports.expected_hours
+            yield from _stream_problems(f"client.{name}.exports", campaign, clock, streams, hours)
+        # The clock of export files is our own, so another question has to log in.
+        first = campaign.responses.now if exports is None else campaign.responses.blocklist
+        login = list(_asked(f"client.{name}", first))
         yield from login
         if not login:
-            yield from _client_problems(f"client.{name}", campaign, clock)
+            if exports is None:
+                yield from _stream_problems(f"client.{name}", campaign, clock, streams)
+            yield from _client_problems(f"client.{name}", campaign)
             for feed in config.settings.feed:
                 if feed.client == name and feed.list is not None:
                     yield from _list_problems(feed, campaign.lists)
+        campaign.responses.close()
         campaign.lists.close()
 
 
-def _client_problems(where: str, campaign: Campaign, clock: Clock) -> Iterator[tuple[Problem, int]]:
-    """Everything else a daemon asks of a client, once."""
-    responses, lists = campaign.responses, campaign.lists
+def _stream_problems(
+    where: str,
+    campaign: Campaign,
+    clock: Clock,
+    streams: Sequence[Stream],
+    hours: float = 0.001,
+) -> Iterator[tuple[Problem, int]]:
+    """What keeps response data of so many hours from being read.
+
+    It is told once where several streams have it in common.
+    """
     now = int(clock.wall().timestamp() * 1000)
-    for stream in Stream:
-        window = Window(now - 1000, now)
+    window = Window(now - int(hours * 3_600_000), now)
+    told = set()
+    for stream in streams:
         # As above.
-        yield from _asked(where, lambda s=stream, w=window: responses.page(s, w, 0))  # type: ignore[misc]
-    yield from _asked(where, responses.blocklist)
-    yield from _asked(where, lambda: lists.suppressed([NOBODY], [NOBODY]))
+        for problem in _asked(where, lambda s=stream: campaign.responses.page(s, window, 0)):  # type: ignore[misc]
+            if problem not in told:
+                told.add(problem)
+                yield problem
+
+
+def _client_problems(where: str, campaign: Campaign) -> Iterator[tuple[Problem, int]]:
+    """Everything else a daemon asks of a client, once."""
+    yield from _asked(where, campaign.responses.blocklist)
+    yield from _asked(where, lambda: campaign.lists.suppressed([NOBODY], [NOBODY]))
 
 
 def _list_problems(feed: Feed, lists: RecipientList) -> Iterator[tuple[Problem, int]]:

@@ -6,7 +6,7 @@ its full replacement is durable, guarded and freshly suppressed.
 
 import shutil
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from etl.errors import (
     Mismatch,
     disk_error,
 )
+from etl.forgetting import kept_too_long
 from etl.freshness import hand_over_now, refresh
 from etl.gates import elders, guard_freshness, guard_rows
 from etl.guards import RELEASABLE, disk_guard
@@ -31,6 +32,7 @@ from etl.log import Event, log, within
 from etl.refilling import refill
 from etl.settings import Feed
 from etl.staging import ACCEPTED, ORIGINAL, Unfit, mend_original, read_checked, stage
+from etl.taking import CrmGate
 from etl.telling import tell, tell_end
 from etl.transform.check import Refusal
 from etl.world import World
@@ -48,6 +50,7 @@ class Pipeline:
     def __init__(self, world: World) -> None:
         self._world = world
         self._batches = world.journal.batches
+        self.crm = CrmGate(world)
         self._untold: set[str] = set()
         self._not_before: dict[str, float] = {}
         """Batches whose end or receipt failed, and when it is tried again."""
@@ -104,6 +107,7 @@ class Pipeline:
             self._check_and_stage(batch, feed)
         with counted(self._batches, batch, "uploading"):
             hand_over_now(world, feed.client)
+            self.crm.wait(batch, feed)
             self._supersede_elders(batch, {Place.CLAIMED, Place.UPLOADED})
             if upload is None:
                 return world.journal.uploads.uploaded(batch, world.clock.wall())
@@ -284,17 +288,3 @@ class Pipeline:
             world.journal.uploads.begin_upload(batch, left["account"], left["left"])
             drop.remove(left["left"])
         world.journal.uploads.forget_upload(batch)
-
-
-def kept_too_long(world: World, batch: Batch) -> Sequence[str]:
-    """Batches of the same feed whose staged rows are no longer among the last two refills.
-
-    One whose own end is not carried through still has its only private copy there. All folders are
-    looked at: ends that had to wait for a share are carried out in no order.
-    """
-    batches = world.journal.batches
-    # The folders first: what is claimed meanwhile is not among them.
-    there = [batches.find(path.name) for path in sorted(world.batches.iterdir())]
-    kept = {each.id for each in (*batches.under_way(), *batches.unfinished())}
-    kept |= set(batches.completed(batch.feed, 2)) if batch.feed else set()
-    return [each.id for each in there if each and each.feed == batch.feed and each.id not in kept]

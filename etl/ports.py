@@ -6,7 +6,7 @@ FarSideUnavailable (may be tried again; `in_doubt` when the effect may have happ
 FarSideRefused (the far side said no). Nothing of paramiko, zeep or requests crosses a port.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -113,6 +113,13 @@ class RecipientList(Protocol):
         asks in batches.
         """
 
+    def bounced_out(self, ids: Sequence[str]) -> list[bool]:
+        """Ask of each id whether it is beyond the bounce limit, so that no mail is sent to it.
+
+        Campaign has no form for many (Response.isBounceCounterThresholdExeeded): one call an id,
+        one after the other.
+        """
+
     def purge(self, list_id: int) -> Purged:
         """removeUnsubscribed, then removeBlacklisted: what Campaign itself would not mail."""
 
@@ -126,6 +133,20 @@ class Stream(StrEnum):
     OUT_BOUNCES = "getOutBounces"
     UNSUBSCRIBES = "getUnsubscribes"
     MAILING_UNSUBSCRIBES = "getMailingUnsubscribes"
+    MAILINGS = "getMailings"
+    RESPONSES = "getResponses"
+    OPENS = "getOpens"
+    CLICKS = "getClicks"
+
+
+SUPPRESSING = (Stream.OUT_BOUNCES, Stream.UNSUBSCRIBES, Stream.MAILING_UNSUBSCRIBES)
+"""The streams that say who must not be mailed; the others only tell the CRM."""
+NEEDED: Mapping[Stream, tuple[str, ...]] = {
+    **dict.fromkeys(Stream, ("recipient-id",)),
+    Stream.RESPONSES: ("recipient-id", "category"),
+    Stream.MAILINGS: ("mailing-id",),
+}
+"""The columns without which a stream's rows are good for nothing."""
 
 
 @dataclass(frozen=True, slots=True)

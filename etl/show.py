@@ -3,6 +3,7 @@
 It reads; it never shows more than codes, counts, times and names of files and feeds.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from rich.table import Table
 
 from etl.batch import ENDS, Batch, Place
 from etl.extract.suppressions import ClientStatus
+from etl.freshness import STATUS
 from etl.guards import RELEASABLE
 from etl.journal import Journal
 from etl.journal.batches import moment
@@ -29,6 +31,11 @@ def status(journal: Journal, now: datetime) -> dict[str, Any]:
     pulse = journal.requests.pulse()
     return {
         "started": pulse.get("started"),
+        "response_data": [
+            _response_data(key.removeprefix(STATUS), json.loads(value), now)
+            for key, value in sorted(pulse.items())
+            if key.startswith(STATUS)
+        ],
         "last_scan": pulse.get("scanned"),
         "asked_at": now.isoformat(),
         "under_way": [batch(journal, each) for each in journal.batches.under_way()],
@@ -37,6 +44,19 @@ def status(journal: Journal, now: datetime) -> dict[str, Any]:
         ],
         "requests_waiting": len(journal.requests.waiting()),
         "requests": journal.requests.latest(LATEST_REQUESTS),
+    }
+
+
+def _response_data(name: str, told: dict[str, Any], now: datetime) -> dict[str, Any]:
+    """How old each source of a client is, and how long an unsubscription takes to its effect."""
+    ages = {
+        source: round((now - datetime.fromisoformat(at)).total_seconds() / 3600, 2)
+        for source, at in told["read_until"].items()
+    }
+    return {
+        "client": name,
+        "age_hours_by_source": ages,
+        "unsubscription_to_effect": told["unsubscription_to_effect"],
     }
 
 
@@ -118,10 +138,14 @@ def case(each: CaseSummary) -> dict[str, Any]:
     }
 
 
-def client(each: ClientStatus, now: datetime) -> dict[str, Any]:
-    """How fresh the suppression data of one client is."""
+def client(each: ClientStatus, now: datetime, unfit: Sequence[str] = ()) -> dict[str, Any]:
+    """How fresh the suppression data of one client is; `unfit` are kept pages, by file name."""
     fresh = each.freshness
     age = now - fresh.completed_at if fresh.completed_at else None
+    read = {stream.value: at for stream, at in each.read_until.items()}
+    if each.blocklist_at is not None:
+        read["blocklist"] = each.blocklist_at
+    ages = {source: round((now - at).total_seconds() / 3600, 2) for source, at in read.items()}
     return {
         "client": each.client,
         "completed_at": fresh.completed_at,
@@ -129,9 +153,23 @@ def client(each: ClientStatus, now: datetime) -> dict[str, Any]:
         "entries": fresh.entries,
         "blocklist_entries": fresh.blocklist_entries,
         "shrunk_from": fresh.shrunk_from,
+        "blocklist_at": each.blocklist_at,
         "read_until": {stream.value: at for stream, at in each.read_until.items()},
+        "age_hours_by_source": ages,
         "waiting_for_hand_over": dict(each.waiting),
-    }
+        "left_out": {stream.value: dict(why) for stream, why in each.left_out.items()},
+        "gaps": [
+            {"source": gap.stream.value, "since": gap.since, "until": gap.until,
+             "noticed_at": gap.noticed_at}
+            for gap in each.gaps
+        ],
+        "unfit": list(unfit),
+        "unsubscription_to_effect": None if each.lag is None else {
+            "events": each.lag.events,
+            "median_hours": each.lag.median_hours,
+            "longest_hours": each.lag.longest_hours,
+        },
+    }  # fmt: skip
 
 
 def answer(console: Console, value: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from etl.batch import Batch
 from etl.durable import write_file
 from etl.errors import Mismatch, RejectedDrop
 from etl.extract.learned import Found, Kind
+from etl.lifting import bounced_alone, come_back
 from etl.settings import Feed
 from etl.transform.check import ATTRIBUTE, Checked, CheckPlan, Refusal, check
 from etl.transform.encode import OutputDialect, encode
@@ -89,11 +90,14 @@ def mend_original(world: World, batch: Batch) -> bool:
     return copy is not None and copy.sha256 == batch.sha256
 
 
-def suppressed_now(world: World, feed: Feed, rows: pl.DataFrame) -> pl.DataFrame:
+def suppressed_now(
+    world: World, feed: Feed, rows: pl.DataFrame, drop: str | None = None
+) -> pl.DataFrame:
     """Who of `rows` must not be mailed now: one line (record, kind) per reason.
 
     First our store, then Campaign's own word on everyone the store lets through; what Campaign
-    says goes into the store and the CRM's files.
+    says goes into the store and the CRM's files. With the name of a `drop`, Campaign is also asked
+    whether people whom nothing but a bounce keeps out may be mailed again.
     """
     stored = suppress(
         rows,
@@ -101,8 +105,16 @@ def suppressed_now(world: World, feed: Feed, rows: pl.DataFrame) -> pl.DataFrame
         world.store.patterns(feed.client),
         world.keys,
     ).select("record", "kind")
-    rest = rows.join(stored, on="record", how="anti", maintain_order="left")
-    return pl.concat([stored, refused_live(world, feed, rest)]).unique(maintain_order=True)
+    bounced = [] if drop is None else bounced_alone(rows, stored, feed.recipient.id, drop)
+    doubtful = [record for each in bounced for record in each.records]
+    certain = stored.filter(~pl.col("record").is_in(doubtful))
+    rest = rows.join(certain, on="record", how="anti", maintain_order="left")
+    live = refused_live(world, feed, rest)
+    refused = set(live["record"])
+    asked = [each for each in bounced if refused.isdisjoint(each.records)]
+    back = [] if drop is None else come_back(world, feed.client, asked, drop)
+    stored = stored.filter(~pl.col("record").is_in(back))
+    return pl.concat([stored, live]).unique(maintain_order=True)
 
 
 def refused_live(world: World, feed: Feed, rows: pl.DataFrame) -> pl.DataFrame:
@@ -157,7 +169,9 @@ class _Question:
 
 def stage(world: World, feed: Feed, batch: Batch, content: bytes, checked: Checked) -> Staged:
     """Suppress, encode and write what will be uploaded and sent; everything is on disk after it."""
-    hits = suppressed_now(world, feed, checked.rows)
+    # Who bounced is asked about once a drop, however often it is checked.
+    first = world.journal.batches.detail(batch)["check"] is None
+    hits = suppressed_now(world, feed, checked.rows, batch.id if first else None)
     fit = checked.rows.join(hits, on="record", how="anti", maintain_order="left")
     plan = world.config.plans[feed.name]
     output = None

@@ -1,4 +1,4 @@
-"""`etl demo`: two days of the whole path on embedded servers, and the proof of every outcome.
+"""`etl demo`: three days of the whole path on embedded servers, and the proof of every outcome.
 
 Part of the composition root: it may name the sandbox, and decides nothing about drops.
 """

@@ -1,4 +1,4 @@
-"""The two days: drops in, one run of the service, a night, drops in, another run, the proof."""
+"""The three days: drops in, one run of the service, a night, and so on; then the proof."""
 
 import shutil
 import sys
@@ -13,12 +13,19 @@ from rich.console import Console
 
 from etl import app
 from etl.demo.expected import Expected, ExpectedDrop, put_drop, read_expected
+from etl.demo.loop import Loop, prove_loop
 from etl.demo.proof import RESPONSES, Outcome, prove_drop, prove_responses, response_rows
-from etl.demo.screen import Live, show_releases, show_table, wide
-from etl.demo.servers import Servers, next_day, servers
+from etl.demo.screen import Live, show_loop, show_releases, show_table, wide
+from etl.demo.servers import Servers, next_day, say_no, servers
 from etl.log import configure
 
-DAYS = (1, 2)
+NIGHTS = {
+    2: "Overnight somebody unsubscribes, and somebody bounces once too often.",
+    3: "Another night: nobody says no, and the CRM exports without whom its files name.",
+}
+"""What happens before a day."""
+DAYS = (1, *NIGHTS)
+DAY_AFTER_NOES = 2
 AS_WISHED = (0, 1)
 """Exit codes of a run that did its work; 1 tells that something was rejected or held."""
 
@@ -34,7 +41,7 @@ def run_demo(
     folder: Path | None = None,
     samples: Path | None = None,
 ) -> int:
-    """Play both days in `folder` (a new temporary one by default) and prove every outcome.
+    """Play all days in `folder` (a new temporary one by default) and prove every outcome.
 
     Returns 0 only if all came true. The folder is removed unless `keep`, or given by the caller.
     `samples` takes the place of the shipped ones.
@@ -47,7 +54,9 @@ def run_demo(
         expected = read_expected(samples)
         with servers(root, expected) as far, _live(out, root) as live:
             outcomes, troubles = _play(out, far, expected, live)
-            _show(out, far, outcomes, troubles)
+            loop = prove_loop(far, expected, outcomes)
+            troubles += loop.gaps if loop else ()
+            _show(out, far, outcomes, loop, troubles)
     except StoppedEarly:
         out.print("Stopped.")
         return 1
@@ -83,18 +92,20 @@ def _live(console: Console, root: Path) -> Iterator[Live]:
 def _play(
     console: Console, far: Servers, expected: Expected, live: Live
 ) -> tuple[list[Outcome], list[str]]:
-    """Both days; outcomes of the drops, and what is wrong beside them."""
+    """All days; outcomes of the drops, and what is wrong beside them."""
     outcomes: list[Outcome] = []
     troubles: list[str] = []
     for day in DAYS:
         if day > 1:
-            console.print("\nOvernight somebody unsubscribes, and somebody bounces once too often.")
-            next_day(far.campaign, expected)
+            console.print(f"\n{NIGHTS[day]}")
+            if day == DAY_AFTER_NOES:
+                say_no(far.campaign, expected)
+            next_day(far.campaign)
         drops = expected.of_day(day)
-        words = f"\nDay {day}: the CRM writes {len(drops)} drops into the inbox"
-        console.print(words, style="bold")
+        many = f"{len(drops)} drop{'' if len(drops) == 1 else 's'}"
+        console.print(f"\nDay {day}: the CRM writes {many} into the inbox", style="bold")
         for drop in drops:
-            put_drop(expected, drop, far.folder / "inbox")
+            put_drop(expected, drop, far.folder)
         since = len(far.campaign.calls())
         code = run_once(far)
         if live.stopped:
@@ -124,17 +135,24 @@ def _prove_day(
 
 
 def _show(
-    console: Console, far: Servers, outcomes: Sequence[Outcome], troubles: Sequence[str]
+    console: Console,
+    far: Servers,
+    outcomes: Sequence[Outcome],
+    loop: Loop | None,
+    troubles: Sequence[str],
 ) -> None:
     console.print()
     show_table(console, outcomes)
     show_releases(console, outcomes, str(far.config_file))
     console.print()
     for file in RESPONSES:
-        names = [path.name for path in sorted((far.folder / "responses").glob(f"{file}-*.csv"))]
+        paths = (far.folder / "responses").glob(f"{file}-*.csv")
+        names = [path.name for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns)]
         rows = sum(1 for _ in response_rows(far.folder, file))
         console.print(f"responses/ for the CRM: {rows} {file} in {len(names)} files, the last one"
                       f" {names[-1] if names else '-'}", soft_wrap=True)  # fmt: skip
+    if loop:
+        show_loop(console, loop)
     for outcome in outcomes:
         for difference in outcome.differences:
             console.print(f"✗ {outcome.drop.name}: {difference}", style="red", soft_wrap=True)

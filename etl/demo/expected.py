@@ -1,6 +1,6 @@
-"""What `sample_data/expected.json` says: the drops of both days, their outcomes, the people.
+"""What `sample_data/expected.json` says: the drops of all days, their outcomes, the people.
 
-It reads that file and the samples' folder, nothing else.
+It reads that file and the samples' folder, and puts drops where the demo wants them.
 """
 
 import json
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from etl.demo import crm
 from etl.shipped import shipped
 
 FILE = "expected.json"
@@ -26,6 +27,8 @@ class ExpectedDrop:
     """Below the samples' folder."""
     made_by: str | None
     """The script that makes the file, where it is not there ready-made."""
+    made_of: str | None
+    """The sample the CRM makes the file of during the demo, without whom it was told of."""
     feed: str | None
     what: str
     fate: str
@@ -81,6 +84,7 @@ def read_expected(folder: Path | None = None) -> Expected:
             day=drop["day"],
             file=drop["file"],
             made_by=drop.get("made_by"),
+            made_of=drop.get("made_of"),
             feed=drop["feed"],
             what=drop["what"],
             fate=drop["fate"],
@@ -108,11 +112,15 @@ def read_expected(folder: Path | None = None) -> Expected:
     )
 
 
-def put_drop(expected: Expected, drop: ExpectedDrop, inbox: Path) -> None:
-    """Do what the CRM does: write a drop into the inbox."""
-    target = inbox / drop.name
-    if drop.made_by is None:
-        shutil.copyfile(expected.folder / drop.file, target)
-    else:
+def put_drop(expected: Expected, drop: ExpectedDrop, folder: Path) -> None:
+    """Do what the CRM does: write a drop into the inbox below the demo's folder."""
+    target = folder / "inbox" / drop.name
+    if drop.made_by is not None:
         script = expected.folder / drop.made_by
         subprocess.run([sys.executable, str(script), str(target)], check=True)
+        return
+    source = expected.folder / drop.file
+    if drop.made_of is not None:
+        source = folder / crm.FOLDER / drop.name
+        crm.export(expected.folder / drop.made_of, folder / "responses", source)
+    shutil.copyfile(source, target)

@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ class Outcome:
     receipt: Mapping[str, Any]
     """Empty when there is none."""
     list_count: int | None
+    addressed: frozenset[str]
+    """Whom the remote file names or the list holds."""
     where: str
     """Of case or receipt, below the demo's folder."""
     differences: Sequence[str]
@@ -45,13 +47,16 @@ def prove_drop(
     """Look at all that is left of a drop; `cleared` are the lists cleared on its day."""
     receipts = sorted((servers.folder / "receipts").glob(f"{drop.name}.*.receipt.json"))
     if len(receipts) != 1:
-        return Outcome(drop, {}, None, "-", [f"{len(receipts)} receipts instead of one"])
+        return Outcome(
+            drop, {}, None, frozenset(), "-", [f"{len(receipts)} receipts instead of one"]
+        )
     receipt: dict[str, Any] = json.loads(receipts[0].read_text("utf-8"))
     feed = servers.config.find_feed(drop.feed or "")
     remote = _remote_file(servers, receipt)
     found = _compare_receipt(drop, receipt)
     found += _compare_remote(drop, receipt, remote)
     people: list[str] | None = None
+    addressed: frozenset[str] = frozenset()
     if feed is not None and feed.list is not None:
         people = [each["id"] for each in servers.campaign.list_content(feed.list.id)]
         addresses = None if remote is None else _addresses(remote, feed)
@@ -59,12 +64,14 @@ def prove_drop(
         clears = cleared.count(feed.list.id)
         if clears != (drop.fate == "archived"):
             found.append(f"the list was cleared {clears} times")
-        found += _refused_among(expected, drop, [*people, *(addresses or ())])
+        addressed = frozenset([*people, *(addresses or ())])
+        found += _refused_among(expected, drop, addressed)
     case = receipt["case"]
     where = f"quarantine/{case}" if case else f"receipts/{receipts[0].name}"
     if not (servers.folder / where).exists():
         found.append(f"{where} is not there")
-    return Outcome(drop, receipt, None if people is None else len(people), where, found)
+    count = None if people is None else len(people)
+    return Outcome(drop, receipt, count, addressed, where, found)
 
 
 def prove_responses(folder: Path, expected: Expected, day: int) -> list[str]:
@@ -149,7 +156,7 @@ def _compare_list(
     return found
 
 
-def _refused_among(expected: Expected, drop: ExpectedDrop, people: Sequence[str]) -> list[str]:
+def _refused_among(expected: Expected, drop: ExpectedDrop, people: Collection[str]) -> list[str]:
     """Whoever must not be mailed and is there all the same; a list left alone may hold them."""
     if drop.fate != "archived":
         return []

@@ -5,13 +5,14 @@ It reads log lines and outcomes and writes to one console; the whole log goes to
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from etl.demo.loop import Loop, Refusal
 from etl.demo.proof import Outcome
 from etl.guards import RELEASABLE
 from etl.log import Event
@@ -146,3 +147,34 @@ def show_releases(console: Console, outcomes: Sequence[Outcome], config_file: st
             "--config", config_file,
         ]  # fmt: skip
         console.print(f"  {shlex.join(words)}", soft_wrap=True, markup=False)
+
+
+def show_loop(console: Console, loop: Loop) -> None:
+    """What became of those who said no between two drops, step by step, as it was found."""
+    before, after, people = loop.before, loop.after, loop.refusals
+    sent = _who(each for each in people if each.sent)
+    lines = [
+        f"overnight: {', '.join(f'{each.entity} {each.how}' for each in people)}",
+        f"day {before.drop.day}: {before.drop.name} still had {_who(people)}",
+        f"day {before.drop.day}: sent of them: {sent} ({_counts(before)})",
+    ]
+    for name in sorted({name for each in people for name in each.named_in}):
+        named = _who(each for each in people if name in each.named_in)
+        lines.append(f"for the CRM: {name} names {named}")
+    lines.append(
+        f"day {after.drop.day}: {after.drop.name} still has"
+        f" {_who(each for each in people if each.back)} of them ({_counts(after)})"
+    )
+    title = "NOT closed" if loop.gaps else "closed"
+    console.print(f"\nThe loop between Campaign and the CRM is {title}")
+    for line in lines:
+        console.print(f"  {line}", soft_wrap=True, markup=False)
+
+
+def _who(people: Iterable[Refusal]) -> str:
+    return ", ".join(each.entity for each in people) or "nobody"
+
+
+def _counts(outcome: Outcome) -> str:
+    rows, _, _, suppressed, count = _numbers(outcome)
+    return f"{rows} read, {suppressed} suppressed, list {count}"

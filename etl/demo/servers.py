@@ -12,6 +12,7 @@ from pathlib import Path
 from string import Template
 
 from etl.config import Config, load
+from etl.demo import crm
 from etl.demo.expected import Expected
 from etl.sandbox.campaign import Campaign
 from etl.sandbox.control import Control
@@ -25,7 +26,9 @@ MAILING = 9001
 JOB_SECONDS = 3600.0
 """Between two exports of response data, by the simulator's clock (a day, in the real one)."""
 TEMPLATE = "etl.toml.template"
-FOLDERS = ("inbox", "quarantine", "receipts", "responses", "secrets", "sftp", "authority")
+FOLDERS = (
+    "inbox", "quarantine", "receipts", "responses", crm.FOLDER, "secrets", "sftp", "authority",
+)  # fmt: skip
 _TYPES = {
     "number": "DECIMAL", "integer": "INTEGER", "year": "INTEGER", "date": "DATE",
     "datetime": "TIMESTAMP", "boolean": "BOOLEAN",
@@ -81,11 +84,15 @@ def servers(folder: Path, expected: Expected) -> Iterator[Servers]:
         yield Servers(folder, config, config_file, campaign.control)
 
 
-def next_day(campaign: Control, expected: Expected) -> None:
-    """Let a night pass: somebody unsubscribes by a mailing's link, somebody bounces too often."""
+def say_no(campaign: Control, expected: Expected) -> None:
+    """Unsubscribe those of between the days by a mailing's link, and let some bounce too often."""
     campaign.add_mailing(MANDATOR, MAILING, "Newsletter")
     campaign.unsubscribe(MANDATOR, expected.unsubscribed_between, mailing_id=MAILING)
     _bounce(campaign, expected.bounced_between)
+
+
+def next_day(campaign: Control) -> None:
+    """Let a night pass."""
     campaign.advance(24 * 3600)
 
 

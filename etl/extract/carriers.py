@@ -17,6 +17,7 @@ from etl.extract.keyed import StoreKey, entity_text
 # Campaign reports events for 30 days after a dispatch, plus its own delay and our time away.
 KEPT_DAYS = 60
 COLUMNS = ("address", "entity_type", "entity_id", "opt_in_id")
+UNTRACKED = "untracked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class Carrier:
     entity_type: str
     entity_id: str
     opt_in_id: str
+    untracked: bool = False
+    """Whether the person does not want opens and clicks to be told."""
 
 
 def remember(
@@ -37,6 +40,7 @@ def remember(
 ) -> None:
     """Put a drop's carriers in place of what earlier drops of the feed said of its addresses.
 
+    `rows` may have a column `untracked`: whether the person does not want opens and clicks told.
     `feed_batch` is client, feed and batch id, which sorts by time: an older drop adds the
     addresses that no newer one had.
     """
@@ -48,7 +52,10 @@ def remember(
         return  # the same drop, checked once more after a crash or a wait
     older = last is not None and last > batch
     seen = int(at.timestamp())
-    rows = rows.select(COLUMNS).fill_null("").filter(pl.col("address") != "")
+    untracked = pl.col(UNTRACKED) if UNTRACKED in rows.columns else pl.lit(value=False)
+    rows = rows.select(
+        pl.col(COLUMNS).fill_null(""), untracked.fill_null(value=True).cast(pl.Int8)
+    ).filter(pl.col("address") != "")
     tags = {key.id: key.tags(rows["address"]) for key in keys}
     connection.execute(
         "INSERT INTO carrier_feeds (client, feed, key_id, batch) VALUES (?, ?, ?, ?)"
@@ -79,7 +86,9 @@ def remember(
         if first[address] not in known
     )
     connection.executemany(
-        "INSERT OR IGNORE INTO carriers VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO carriers"
+        " (feed, key, entity_type, entity_id, opt_in_id, untracked, seen)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
         ((ours, *row, seen) for row in tagged),
     )
 
@@ -101,9 +110,9 @@ def of_address(
     ).fetchall():
         if key_id in at_hand:
             found += [
-                (seen, Carrier(*cells))
-                for seen, *cells in connection.execute(
-                    "SELECT seen, entity_type, entity_id, opt_in_id FROM carriers"
+                (seen, Carrier(entity_type, entity_id, opt_in_id, bool(untracked)))
+                for seen, entity_type, entity_id, opt_in_id, untracked in connection.execute(
+                    "SELECT seen, entity_type, entity_id, opt_in_id, untracked FROM carriers"
                     " WHERE feed = ? AND key = ?",
                     (number, at_hand[key_id].tag(folded)),
                 )
@@ -130,14 +139,15 @@ def of_entities(
     found: dict[str, list[tuple[int, Carrier]]] = {}
     addresses: dict[str, set[tuple[str, bytes]]] = {}
     if wanted:
-        for key_id, tag, seen, *cells in connection.execute(
-            "SELECT f.key_id, c.key, c.seen, c.entity_type, c.entity_id, c.opt_in_id"
+        for key_id, tag, seen, entity_type, entity_id, opt_in_id, untracked in connection.execute(
+            "SELECT f.key_id, c.key, c.seen, c.entity_type, c.entity_id, c.opt_in_id, c.untracked"
             " FROM carriers c JOIN carrier_feeds f ON f.id = c.feed WHERE f.client = ?",
             (client,),
         ):
-            entity = entity_text(cells[0], cells[1]).lower()
+            entity = entity_text(entity_type, entity_id).lower()
             if entity in wanted:
-                found.setdefault(entity, []).append((seen, Carrier(*cells)))
+                carrier = Carrier(entity_type, entity_id, opt_in_id, bool(untracked))
+                found.setdefault(entity, []).append((seen, carrier))
                 addresses.setdefault(entity, set()).add((key_id, tag))
     return {
         entity: Carried(_newest(several), sorted(addresses[entity]))

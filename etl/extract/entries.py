@@ -14,9 +14,8 @@ from etl.extract.carriers import Carrier
 from etl.extract.folding import folded_address
 from etl.extract.keyed import StoreKey, entity_text
 from etl.extract.learned import BLOCKLIST, FILE_OF, Found, Kind
-from etl.extract.outbox_rows import OutboxRow
+from etl.extract.outbox_rows import Line
 
-MEDIA_TYPE = "EMAIL"
 ADDRESS, ENTITY = "address", "entity"
 
 _WILDCARD = re.compile(r"(?:[^\\*?]|\\.)*[*?]", re.DOTALL)
@@ -71,9 +70,10 @@ def known(
     find: Found,
     folded: str,
 ) -> bool:
-    """Whether a find is in the store; a lifted entry of it counts again.
+    """Whether a find is in the store, asked with every key, for the entry may be older than one.
 
-    Asked with every key, for the entry may be older than the first one.
+    A lifted bounce or blocklist entry counts again and was told. A lifted unsubscription is not
+    known, for a person has lifted it: found once more, it is news to the CRM too.
     """
     there = False
     for key in keys:
@@ -82,11 +82,19 @@ def known(
             (client, find.kind, find.source, ADDRESS, key.id),
         ).fetchone()
         if row is not None:
+            entry = (row[0], key.tag(folded))
+            if find.kind != "unsubscribed":
+                connection.execute(
+                    "UPDATE entries SET lifted = NULL, since = ?"
+                    " WHERE origin = ? AND key = ? AND lifted IS NOT NULL",
+                    (int(find.at.timestamp()), *entry),
+                )
             there |= bool(
                 connection.execute(
-                    "UPDATE entries SET lifted = NULL WHERE origin = ? AND key = ?",
-                    (row[0], key.tag(folded)),
-                ).rowcount
+                    "SELECT EXISTS (SELECT 1 FROM entries"
+                    " WHERE origin = ? AND key = ? AND lifted IS NULL)",
+                    entry,
+                ).fetchone()[0]
             )
     return there
 
@@ -97,26 +105,15 @@ def learn(connection: sqlite3.Connection, client: str, fact: Fact, at: datetime)
         origin = _origin(connection, client, fact.kind, fact.source, person.about, person.key_id)
         connection.execute(
             "INSERT INTO entries (origin, key, since) VALUES (?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET lifted = NULL",
+            " ON CONFLICT DO UPDATE SET lifted = NULL, since = excluded.since",
             (origin, person.tag, int(at.timestamp())),
         )
+    line = Line(fact.recipient_id, fact.kind, fact.source, fact.time, fact.mailing_id)
     # A bounce concerns the address and no consent, so it names none.
     consents = fact.kind != "bounced"
-    for carrier in fact.carried_by or [Carrier("", "", "")]:
-        opt_in_id = carrier.opt_in_id if consents else ""
-        row = OutboxRow(
-            recipient_id=fact.recipient_id,
-            entity_type=carrier.entity_type,
-            entity_id=carrier.entity_id,
-            opt_in_id=opt_in_id,
-            derived="yes" if opt_in_id else "",
-            media_type=MEDIA_TYPE,
-            kind=fact.kind,
-            source=fact.source,
-            time=fact.time,
-            mailing_id=fact.mailing_id,
-        )
-        outbox_rows.put(connection, client, FILE_OF[fact.kind], row, at)
+    outbox_rows.owe(
+        connection, client, FILE_OF[fact.kind], line, fact.carried_by, at, consents=consents
+    )
 
 
 def replace_blocklist(

@@ -1,6 +1,6 @@
 """What the store is told and what it answers: values only, no person in their reprs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
@@ -13,8 +13,11 @@ IdRule = Literal["email", "entity"]
 
 BOUNCES = "bounces"
 UNSUBSCRIPTIONS = "unsubscriptions"
+OPENS = "opens"
+CLICKS = "clicks"
 BLOCKLIST = "blocklist"
 
+UNSUBSCRIBED: Kind = "unsubscribed"
 KIND_OF: Mapping[Stream, Kind] = {
     Stream.OUT_BOUNCES: "bounced",
     Stream.UNSUBSCRIBES: "unsubscribed",
@@ -45,11 +48,42 @@ class Event:
     """One row of a stream, read as configured."""
 
     recipient_id: str = field(repr=False)
-    time: str
-    """ISO 8601 in UTC, or what Campaign wrote; empty where the row has none."""
+    time: datetime | None
     mailing_id: str
     digest: bytes = field(repr=False)
     """Hash of the whole row: equal rows of overlapping windows are one event."""
+    category: str = ""
+    """Of an answer to a mailing: `hardbounce`, `softbounce`, `autoresponder`, …"""
+    link: str = field(default="", repr=False)
+    campaign_id: str = ""
+    """The CRM's campaign, where the row itself names one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mailing:
+    """A mailing, and the CRM's campaign it belongs to; empty where none is known."""
+
+    mailing_id: str
+    campaign_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Time whose response data Campaign may have forgotten before we read it."""
+
+    stream: Stream
+    since: datetime
+    until: datetime
+    noticed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How long unsubscriptions took from the click to their effect here."""
+
+    events: int
+    median_hours: float
+    longest_hours: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +119,13 @@ class ClientStatus:
     """Up to where each stream was read, by Campaign's clock."""
     waiting: Mapping[str, int]
     """Rows not handed over yet, by file."""
+    blocklist_at: datetime | None
+    """When the blocklist was last fetched."""
+    gaps: Sequence[Gap]
+    left_out: Mapping[Stream, Mapping[str, int]]
+    """Events that were not told to the CRM, by reason."""
+    lag: Lag | None
+    """Of the unsubscriptions of the last 30 days; None without any."""
 
 
 def iso(moment: datetime) -> str:

@@ -5,16 +5,20 @@ then. It writes no file itself.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from etl.extract.carriers import Carrier
 from etl.sqlite_file import SqliteFile
 
+UNASSIGNED = "-unassigned"
+"""Ending of the files that hold what nobody is known to be meant by."""
+MEDIA_TYPE = "EMAIL"
 _BLOCK_ROWS = 10_000
 _CELLS = (
     "recipient_id", "entity_type", "entity_id", "opt_in_id", "derived", "media_type", "kind",
-    "source", "time", "mailing_id",
+    "source", "time", "mailing_id", "campaign_id", "link",
 )  # fmt: skip
 
 
@@ -32,6 +36,21 @@ class OutboxRow:
     source: str
     time: str
     mailing_id: str
+    campaign_id: str = ""
+    link: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What happened, before it is told of each entity that carried the address."""
+
+    recipient_id: str = field(repr=False)
+    kind: str
+    source: str
+    time: str
+    mailing_id: str
+    campaign_id: str = ""
+    link: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +66,43 @@ class Handover:
     renaming: bool
 
 
-def put(
-    connection: sqlite3.Connection, client: str, file: str, row: OutboxRow, at: datetime
+def owe(
+    connection: sqlite3.Connection,
+    client: str,
+    file: str,
+    line: Line,
+    carried_by: Sequence[Carrier],
+    at: datetime,
+    *,
+    consents: bool = False,
 ) -> None:
-    """Add a row to the outbox, in the caller's transaction."""
-    connection.execute(
-        f"INSERT INTO outbox (client, file, {', '.join(_CELLS)}, created_at)"  # noqa: S608 - our own names
-        f" VALUES ({', '.join('?' * (len(_CELLS) + 3))})",
-        (client, file, *(getattr(row, cell) for cell in _CELLS), at.isoformat()),
-    )
+    """Add a line for each carrier, in the caller's transaction; without any it is unassigned.
+
+    With `consents` the line names the consent the carrier was last delivered under.
+    """
+    if not carried_by:
+        file, carried_by = f"{file}{UNASSIGNED}", [Carrier("", "", "")]
+    for carrier in carried_by:
+        opt_in_id = carrier.opt_in_id if consents else ""
+        row = OutboxRow(
+            recipient_id=line.recipient_id,
+            entity_type=carrier.entity_type,
+            entity_id=carrier.entity_id,
+            opt_in_id=opt_in_id,
+            derived="yes" if opt_in_id else "",
+            media_type=MEDIA_TYPE,
+            kind=line.kind,
+            source=line.source,
+            time=line.time,
+            mailing_id=line.mailing_id,
+            campaign_id=line.campaign_id,
+            link=line.link,
+        )
+        connection.execute(
+            f"INSERT INTO outbox (client, file, {', '.join(_CELLS)}, created_at)"  # noqa: S608 - our own names
+            f" VALUES ({', '.join('?' * (len(_CELLS) + 3))})",
+            (client, file, *(getattr(row, cell) for cell in _CELLS), at.isoformat()),
+        )
 
 
 class OutboxRows:
@@ -126,9 +173,30 @@ class OutboxRows:
         """Forget the intent and its rows: the file was there under its final name."""
         with self._store.write() as connection:
             connection.execute(
+                "INSERT OR REPLACE INTO handed SELECT client, name, intent_at FROM handovers"
+                " WHERE id = ?",
+                (handover.number,),
+            )
+            connection.execute(
                 "DELETE FROM outbox WHERE client = ? AND file = ? AND id <= ?",
                 (handover.client, handover.file, handover.last_row),
             )
             connection.execute("DELETE FROM handovers WHERE id = ?", (handover.number,))
         # The log still holds the rows' pages; a reader in the way leaves them to the next time.
         self._store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+    def handed(self, client: str) -> list[tuple[str, datetime]]:
+        """Files of the CRM that it is not known to have taken, with their times, oldest first."""
+        with self._store.read() as connection:
+            found = connection.execute(
+                "SELECT name, at FROM handed WHERE client = ? ORDER BY at, name", (client,)
+            ).fetchall()
+        return [(str(name), datetime.fromisoformat(at)) for name, at in found]
+
+    def taken(self, client: str, names: Sequence[str]) -> None:
+        """Note that the CRM has taken these files, or that nobody waits for them any more."""
+        with self._store.write() as connection:
+            connection.executemany(
+                "DELETE FROM handed WHERE client = ? AND name = ?",
+                ((client, name) for name in names),
+            )

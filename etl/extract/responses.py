@@ -1,42 +1,40 @@
-"""The fetch: bounces, unsubscriptions and blocklist of one Campaign client, into the store.
+"""The fetch: response data and blocklist of one Campaign client, into the store.
 
 Each source is taken in whole or not at all, and one that fails does not stop the others; only a
-fetch of all of them counts as complete. It decides nothing about batches.
+fetch of everything that suppresses counts as complete. It decides nothing about batches.
 """
 
-import hashlib
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from types import MappingProxyType
+from datetime import datetime
+from typing import TypeVar
 
 from etl.errors import EtlError, FarSideUnavailable
-from etl.extract.learned import Blocklist, Event, IdRule, iso
+from etl.extract import layouts
+from etl.extract.layouts import Layout
+from etl.extract.learned import Blocklist, IdRule
 from etl.extract.suppressions import SuppressionStore
-from etl.ports import PAGE_ROWS, Clock, Responses, Stream, Window
+from etl.ports import PAGE_ROWS, SUPPRESSING, Clock, Responses, Stream, Window
 
-RECIPIENT_ID, TIME, MAILING_ID = "recipient-id", "time", "mailing-id"
-# What the rows hold is documented, their columns and order are not.
-DEFAULT_LAYOUTS: Mapping[Stream, tuple[str, ...]] = MappingProxyType(
-    {
-        Stream.OUT_BOUNCES: (RECIPIENT_ID,),
-        Stream.UNSUBSCRIBES: (RECIPIENT_ID, TIME),
-        Stream.MAILING_UNSUBSCRIBES: (RECIPIENT_ID, MAILING_ID, TIME),
-    }
-)
+ROWS_AT_ONCE = 200_000
+SHORTEST_MS = 60_000
+"""A window of this length is read whatever it holds."""
+EDGE_MS = 1_000
+"""Cut windows overlap by this, for it is unknown whether Campaign's include their ends."""
 MOST_PAGES = 10_000
 """Ten million rows: more is a far side that never ends a window."""
 
-# An address, or entity-type:entity-id. Column names and numbers of mailings are neither.
-_RECIPIENT_ID = re.compile(r".*@.*|[^:]+:.+", re.DOTALL)
 _DAY_MS = 24 * 60 * 60 * 1000
 _HOUR_MS = 60 * 60 * 1000
-_DIGEST_BYTES = 16
 _CLOCK, _BLOCKLIST = "getCurrentTime", "blocklist"
-# A number outside these is no time in milliseconds.
-_EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+T = TypeVar("T")
+Progress = Callable[[Stream, int], None]
+"""Told after every page: the stream, and how many of its rows were read in this fetch."""
+
+
+def _untold(_stream: Stream, _rows: int) -> None:
+    """Nobody wants to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +43,23 @@ class ClientPlan:
 
     name: str
     id_rule: IdRule = "email"
+    streams: tuple[Stream, ...] = SUPPRESSING
+    """What is read; `getMailings` before what needs the mailings."""
     lifetime_days: int = 30
     """How long Campaign keeps response data, 14 to 30."""
     overlap_hours: float = 24
-    layouts: Mapping[Stream, Sequence[str]] = field(default_factory=dict)
-    """Columns of a stream's rows where they differ from the default; `ignore` skips one."""
+    layouts: Mapping[Stream, Layout] = field(default_factory=dict)
+    """How a stream's rows are laid out where it is not as assumed."""
     header_row: bool = False
     """Whether the first row of a window holds names of columns."""
+    repeating: frozenset[Stream] = frozenset()
+    """Streams of which every export repeats the rows of the one before."""
+    campaign: re.Pattern[str] | None = None
+    """Finds the CRM's campaign (group `campaign`) in the name of a mailing."""
     max_shrink: float = 0.5
     """A blocklist that lost more than this share is not taken over."""
+    rows_at_once: int = ROWS_AT_ONCE
+    """A window that holds more is cut in two: that bounds memory, and what a failure costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,7 @@ class FetchReport:
 
     client: str
     complete: bool
+    """Whether everything that suppresses was read."""
     streams: Mapping[Stream, StreamReport]
     blocklist: Blocklist | None
     failures: Mapping[str, EtlError]
@@ -89,9 +96,18 @@ class FetchReport:
 
 
 def fetch(
-    client: ClientPlan, responses: Responses, store: SuppressionStore, clock: Clock
+    client: ClientPlan,
+    responses: Responses,
+    store: SuppressionStore,
+    clock: Clock,
+    *,
+    only: Collection[Stream] = tuple(Stream),
+    progress: Progress = _untold,
 ) -> FetchReport:
-    """Read every stream since its last window, and the blocklist; failures are in the report."""
+    """Read the client's streams (of `only`) since their last windows, and the blocklist.
+
+    Failures are in the report.
+    """
     began = clock.wall()
     streams: dict[Stream, StreamReport] = {}
     failures: dict[str, EtlError] = {}
@@ -100,13 +116,13 @@ def fetch(
         until_ms = responses.now()
     except EtlError as error:
         return FetchReport(client.name, False, streams, None, {_CLOCK: error})
-    for stream in Stream:
-        try:
-            streams[stream] = _fetch_stream(
-                client, responses, store, stream, until_ms=until_ms, at=began
-            )
-        except EtlError as error:
-            failures[stream.value] = error
+    fetching = _Fetch(client, responses, store, until_ms, began, progress)
+    for stream in client.streams:
+        if stream in only:
+            try:
+                streams[stream] = fetching.stream(stream)
+            except EtlError as error:
+                failures[stream.value] = error
     try:
         written = responses.blocklist()
         blocklist = store.replace_blocklist(
@@ -114,102 +130,122 @@ def fetch(
         )
     except EtlError as error:
         failures[_BLOCKLIST] = error
-    complete = not failures and blocklist is not None and not blocklist.shrunk
+    needed = {each.value for each in SUPPRESSING} | {_BLOCKLIST}
+    complete = not needed & failures.keys() and blocklist is not None and not blocklist.shrunk
     if complete:
         store.complete_fetch(client.name, began)
     return FetchReport(client.name, complete, streams, blocklist, failures)
 
 
-def _fetch_stream(
-    client: ClientPlan,
-    responses: Responses,
-    store: SuppressionStore,
-    stream: Stream,
-    *,
-    until_ms: int,
-    at: datetime,
-) -> StreamReport:
-    """Read one stream's window page by page and commit it as a whole."""
-    last = store.read_until(client.name, stream)
-    oldest = until_ms - client.lifetime_days * _DAY_MS
-    since_ms = oldest
-    if last is not None:
-        since_ms = max(oldest, last - int(client.overlap_hours * _HOUR_MS))
-    if since_ms >= until_ms:
-        raise FarSideUnavailable(
-            "campaign-answer", call=_CLOCK, detail="its clock went back behind the last window"
-        )
-    window = Window(since_ms, until_ms)
-    layout = tuple(client.layouts.get(stream, DEFAULT_LAYOUTS[stream]))
-    rows = _pages(responses, stream, window)
-    if client.header_row and rows:
-        _check_header(stream, layout, rows.pop(0))
-    events = [_event(stream, layout, row) for row in rows]
-    new = store.commit_window(client.name, stream, window, events, id_rule=client.id_rule, at=at)
-    lost_ms = 0 if last is None else max(0, oldest - last)
-    return StreamReport(rows=len(rows), new=new, lost_hours=lost_ms / _HOUR_MS)
+class _TooMany(Exception):  # noqa: N818 - no error: the window is cut
+    """A window holds more rows than are read at once."""
 
 
-def _pages(responses: Responses, stream: Stream, window: Window) -> list[list[str | None]]:
-    """All rows of a window; a page that is not full is the last one."""
-    rows: list[list[str | None]] = []
-    for _ in range(MOST_PAGES):
-        page = responses.page(stream, window, len(rows))
-        rows += page
-        if len(page) < PAGE_ROWS:
-            return rows
-        if len(page) > PAGE_ROWS:
-            break
-    detail = f"a page has more than {PAGE_ROWS} rows, or a window more than {MOST_PAGES} pages"
-    raise FarSideUnavailable("campaign-answer", call=stream.value, detail=detail)
+@dataclass(frozen=True, slots=True)
+class _Fetch:
+    """One fetch: until when, and from when on its finds count."""
 
+    client: ClientPlan
+    responses: Responses
+    store: SuppressionStore
+    until_ms: int
+    at: datetime
+    progress: Progress
 
-def _check_header(stream: Stream, layout: Sequence[str], row: Sequence[str | None]) -> None:
-    """Raise EtlError(`page-layout`) for a first row that holds a person instead of names."""
-    first = dict(zip(layout, row, strict=False)).get(RECIPIENT_ID)
-    if _RECIPIENT_ID.fullmatch((first or "").strip()):
-        raise EtlError("page-layout", call=stream.value, detail="the first row is no header")
+    def stream(self, stream: Stream) -> StreamReport:
+        """Read everything since a stream's last window, window by window."""
+        client = self.client
+        last = self.store.read_until(client.name, stream)
+        oldest = self.until_ms - client.lifetime_days * _DAY_MS
+        since_ms = oldest
+        if last is not None:
+            since_ms = max(oldest, last - int(client.overlap_hours * _HOUR_MS))
+        if since_ms >= self.until_ms:
+            raise FarSideUnavailable(
+                "campaign-answer", call=_CLOCK, detail="its clock went back behind the last window"
+            )
+        gap = None if last is None or last >= oldest else Window(last, oldest)
+        rows = new = 0
+        windows = [Window(since_ms, self.until_ms)]
+        while windows:
+            window = windows.pop()
+            try:
+                read, fresh = self._window(stream, window, gap, rows)
+            except _TooMany:
+                middle = (window.since_ms + window.until_ms) // 2
+                windows += [
+                    Window(middle - EDGE_MS, window.until_ms), Window(window.since_ms, middle)
+                ]  # fmt: skip
+                continue
+            rows, new, gap = rows + read, new + fresh, None
+        self.store.unfit(client.name).forget(stream)
+        lost_ms = 0 if last is None else max(0, oldest - last)
+        return StreamReport(rows=rows, new=new, lost_hours=lost_ms / _HOUR_MS)
 
+    def _window(
+        self, stream: Stream, window: Window, gap: Window | None, before: int
+    ) -> tuple[int, int]:
+        """Read a window page by page and commit it as a whole; rows read, and new events."""
+        client, store = self.client, self.store
+        layout = client.layouts.get(stream) or layouts.assumed(stream)
+        if stream is Stream.MAILINGS:
+            mailings = list(
+                self._rows(
+                    stream, window, layout, before,
+                    lambda row: layouts.read_mailing(layout, row, client.campaign),
+                )
+            )  # fmt: skip
+            store.commit_mailings(client.name, window, mailings, self.at, gap)
+            return len(mailings), 0
+        events = list(
+            self._rows(
+                stream, window, layout, before,
+                lambda row: layouts.read_event(stream, layout, row),
+            )
+        )  # fmt: skip
+        new = store.commit_window(
+            client.name, stream, window, events,
+            id_rule=client.id_rule, at=self.at, repeats=stream in client.repeating, gap=gap,
+        )  # fmt: skip
+        return len(events), new
 
-def _event(stream: Stream, layout: Sequence[str], row: Sequence[str | None]) -> Event:
-    """Read a row as configured; what does not fit is EtlError(`page-layout`).
+    def _rows(
+        self,
+        stream: Stream,
+        window: Window,
+        layout: Layout,
+        before: int,
+        read: Callable[[Sequence[str | None]], T],
+    ) -> Iterator[T]:
+        """All rows of a window, read; of a page that does not fit nothing, but it is kept."""
+        start_row = 0
+        for page in self._pages(stream, window):
+            try:
+                names_first = self.client.header_row and start_row == 0
+                if names_first and page:
+                    layouts.check_header(stream, layout, page[0])
+                read_rows = [read(row) for row in page[names_first:]]
+            except EtlError as error:
+                unfit = self.store.unfit(self.client.name)
+                unfit.keep(stream, window, start_row, page, error.sentence)
+                raise
+            start_row += len(page)
+            self.progress(stream, before + start_row)
+            yield from read_rows
 
-    That a recipient id looks like one keeps names of columns, and another column taken for it by
-    a wrong layout, from being told as people.
-    """
-    if len(row) != len(layout):
-        detail = f"{len(row)} columns instead of {len(layout)}"
-        raise EtlError("page-layout", call=stream.value, detail=detail)
-    cells = dict(zip(layout, row, strict=True))
-    recipient_id = (cells.get(RECIPIENT_ID) or "").strip()
-    if not recipient_id:
-        raise EtlError("page-layout", call=stream.value, detail="the recipient id is empty")
-    if not _RECIPIENT_ID.fullmatch(recipient_id):
-        detail = "the recipient id is neither an address nor type:id"
-        raise EtlError("page-layout", call=stream.value, detail=detail)
-    return Event(
-        recipient_id=recipient_id,
-        time=_time(cells.get(TIME) or ""),
-        mailing_id=(cells.get(MAILING_ID) or "").strip(),
-        digest=_digest(row),
-    )
-
-
-def _digest(row: Iterable[str | None]) -> bytes:
-    """Hash of a whole row, under which nil and an empty cell differ."""
-    return hashlib.sha256(json.dumps(list(row)).encode()).digest()[:_DIGEST_BYTES]
-
-
-def _time(text: str) -> str:
-    """Milliseconds since the epoch, or ISO 8601 with an offset, as UTC; anything else as it is."""
-    plain = text.strip()
-    try:
-        if plain.isascii() and plain.isdigit():
-            moment = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=int(plain))
-        else:
-            moment = datetime.fromisoformat(plain)
-    except (ValueError, OverflowError):
-        return plain
-    if moment.tzinfo is None or not _EARLIEST <= moment < _LATEST:
-        return plain
-    return iso(moment)
+    def _pages(self, stream: Stream, window: Window) -> Iterator[list[list[str | None]]]:
+        """Every page of a window; one that is not full is the last."""
+        cut = window.until_ms - window.since_ms > SHORTEST_MS
+        start_row = 0
+        for _ in range(MOST_PAGES):
+            page = self.responses.page(stream, window, start_row)
+            if len(page) > PAGE_ROWS:
+                break
+            yield page
+            start_row += len(page)
+            if len(page) < PAGE_ROWS:
+                return
+            if cut and start_row >= self.client.rows_at_once:
+                raise _TooMany
+        detail = f"a page has more than {PAGE_ROWS} rows, or a window more than {MOST_PAGES} pages"
+        raise FarSideUnavailable("campaign-answer", call=stream.value, detail=detail)

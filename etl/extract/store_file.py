@@ -64,6 +64,32 @@ CREATE TABLE handovers (
 ) STRICT;
 """
 
+# A lag is the time from an unsubscription to its effect here; `handed` are files for the CRM that
+# it is not known to have taken; `left_out` counts events that were not told.
+CLOSED_LOOP = """
+ALTER TABLE outbox ADD COLUMN campaign_id TEXT NOT NULL DEFAULT '';
+ALTER TABLE outbox ADD COLUMN link TEXT NOT NULL DEFAULT '';
+ALTER TABLE carriers ADD COLUMN untracked INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE seen ADD COLUMN left_out TEXT;
+CREATE TABLE mailings (
+  client TEXT NOT NULL, mailing_id TEXT NOT NULL, campaign_id TEXT NOT NULL, seen INTEGER NOT NULL,
+  PRIMARY KEY (client, mailing_id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE left_out (
+  client TEXT NOT NULL, stream TEXT NOT NULL, why TEXT NOT NULL, events INTEGER NOT NULL,
+  PRIMARY KEY (client, stream, why)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE gaps (
+  client TEXT NOT NULL, stream TEXT NOT NULL, since_ms INTEGER NOT NULL, until_ms INTEGER NOT NULL,
+  noticed_at TEXT NOT NULL, PRIMARY KEY (client, stream, since_ms)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE lags (client TEXT NOT NULL, at INTEGER NOT NULL, seconds INTEGER NOT NULL) STRICT;
+CREATE TABLE handed (client TEXT NOT NULL, name TEXT NOT NULL, at TEXT NOT NULL,
+  PRIMARY KEY (client, name)) STRICT, WITHOUT ROWID
+"""
+STEPS = (SCHEMA, CLOSED_LOOP)
+"""Step n leads from version n to n + 1; a step is never changed."""
+
 
 def open_file(path: Path, keys: Sequence[StoreKey], *, read_only: bool = False) -> SqliteFile:
     """Open the store, made anew where there is none, and compare its keys with those at hand.
@@ -76,7 +102,7 @@ def open_file(path: Path, keys: Sequence[StoreKey], *, read_only: bool = False) 
     if not read_only:
         store.create()
     try:
-        store.check((SCHEMA,))
+        store.check(STEPS)
         with store.errors():
             _compare_keys(store, keys)
     except BaseException:

@@ -5,21 +5,19 @@ what Campaign said is brought to it. Whatever belongs together is one transactio
 """
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 
-from etl.extract import carriers, entries
-from etl.extract.carriers import Carried, Carrier
-from etl.extract.entries import ADDRESS, ENTITY, Fact, Tagged
+from etl.extract import carriers, cursors, entries, lags, windows
+from etl.extract.entries import Fact
 from etl.extract.folding import folded_address
-from etl.extract.keyed import StoreKey, entity_text
+from etl.extract.keyed import StoreKey
 from etl.extract.learned import (
     BLOCKLIST,
     BOUNCES,
-    KIND_OF,
     UNSUBSCRIPTIONS,
     Blocklist,
     ClientStatus,
@@ -28,10 +26,14 @@ from etl.extract.learned import (
     Freshness,
     IdRule,
     Kind,
+    Lag,
+    Mailing,
     iso,
 )
+from etl.extract.lifts import Lifts
 from etl.extract.outbox_rows import OutboxRows
 from etl.extract.store_file import open_file
+from etl.extract.unfit import UnfitPages
 from etl.ports import Stream, Window
 from etl.sqlite_file import SqliteFile
 
@@ -62,10 +64,15 @@ class SuppressionStore:
         self._file = file
         self.keys = tuple(keys)
         self.outbox = OutboxRows(file)
+        self.lifts = Lifts(file, keys)
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    def unfit(self, client: str) -> UnfitPages:
+        """Where pages of response data are kept that do not fit their layout."""
+        return UnfitPages(self._file.path.parent / "unfit", client)
 
     def entries(self, client: str) -> pl.DataFrame:
         """Every suppressed key of a client: `key` (32 hex digits), `kind`, `source`, `about`."""
@@ -121,11 +128,7 @@ class SuppressionStore:
     def read_until(self, client: str, stream: Stream) -> int | None:
         """Where the last committed window of a stream ended (ms), None before the first."""
         with self._file.read() as connection:
-            row = connection.execute(
-                "SELECT until_ms FROM cursors WHERE client = ? AND stream = ?",
-                (client, stream.value),
-            ).fetchone()
-        return None if row is None else int(row[0])
+            return cursors.read_until(connection, client, stream)
 
     def commit_window(
         self,
@@ -136,75 +139,32 @@ class SuppressionStore:
         *,
         id_rule: IdRule,
         at: datetime,
+        repeats: bool = False,
+        gap: Window | None = None,
     ) -> int:
         """Take in a whole window and move the stream's cursor, together; return the new events.
 
-        A row is a repetition only if an equal one was first seen in a window that reaches into
-        this one; the export file of any other lies before this window's start.
+        `gap` is time that Campaign had forgotten already, noted with it; `repeats` says that every
+        export repeats the rows of the one before.
         """
-        new = 0
+        source = windows.Source(client, stream, window, id_rule, repeats)
         with self._file.write() as connection:
-            connection.execute(
-                "DELETE FROM seen WHERE client = ? AND stream = ? AND until_ms <= ?",
-                (client, stream.value, window.since_ms),
-            )
-            ids = (event.recipient_id for event in events)
-            entities = [each.strip() for each in ids if _is_entity(each, id_rule)]
-            carried = carriers.of_entities(connection, client, entities)
-            for event in events:
-                fresh = connection.execute(
-                    "INSERT OR IGNORE INTO seen VALUES (?, ?, ?, ?)",
-                    (client, stream.value, event.digest, window.until_ms),
-                ).rowcount
-                if fresh:
-                    new += 1
-                    people, carried_by = (
-                        self._by_entity(KIND_OF[stream], event, carried)
-                        if _is_entity(event.recipient_id, id_rule)
-                        else self._by_address(connection, client, KIND_OF[stream], event)
-                    )
-                    fact = Fact(
-                        kind=KIND_OF[stream],
-                        source=stream.value,
-                        recipient_id=event.recipient_id,
-                        time=event.time,
-                        mailing_id=event.mailing_id,
-                        people=people,
-                        carried_by=carried_by,
-                    )
-                    entries.learn(connection, client, fact, at)
-            connection.execute(
-                "INSERT INTO cursors VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
-                " SET until_ms = max(until_ms, excluded.until_ms)",
-                (client, stream.value, window.until_ms),
-            )
+            new = windows.take_in(connection, self.keys, source, events, at)
+            cursors.move_on(connection, client, stream, window, gap, at)
         return new
 
-    def _by_address(
-        self, connection: sqlite3.Connection, client: str, kind: Kind, event: Event
-    ) -> tuple[list[Tagged], list[Carrier]]:
-        """Whom an event of an address suppresses, and who carried the address."""
-        folded = folded_address(event.recipient_id)
-        carried_by = carriers.of_address(connection, self.keys, client, folded)
-        return entries.people_of(self.keys[0], kind, folded, carried_by), carried_by
-
-    def _by_entity(
-        self, kind: Kind, event: Event, carried: Mapping[str, Carried]
-    ) -> tuple[list[Tagged], list[Carrier]]:
-        """Whom an event of an entity suppresses: it, and the addresses it is known to carry."""
-        key = self.keys[0]
-        entity = event.recipient_id.strip()
-        entity_type, _, entity_id = entity.partition(":")
-        there = carried.get(entity.lower())
-        carried_by = there.by if there else [Carrier(entity_type, entity_id, "")]
-        people = [Tagged(*address, ADDRESS) for address in (there.addresses if there else ())]
-        if kind == "unsubscribed" or not people:
-            texts = {
-                entity,
-                *(entity_text(each.entity_type, each.entity_id) for each in carried_by),
-            }
-            people += [Tagged(key.id, key.tag(text), ENTITY) for text in sorted(texts)]
-        return people, carried_by
+    def commit_mailings(
+        self,
+        client: str,
+        window: Window,
+        mailings: Sequence[Mailing],
+        at: datetime,
+        gap: Window | None = None,
+    ) -> None:
+        """Take in a window of mailings and move their cursor, together."""
+        with self._file.write() as connection:
+            windows.take_in_mailings(connection, client, mailings, at)
+            cursors.move_on(connection, client, Stream.MAILINGS, window, gap, at)
 
     def replace_blocklist(
         self, client: str, written: Iterable[str], *, at: datetime, max_shrink: float = 0.5
@@ -231,6 +191,24 @@ class SuppressionStore:
                 entries.replace_blocklist(connection, self.keys[0], client, distinct, at)
         return Blocklist(before, len(distinct), shrunk)
 
+    def read_at(self, client: str) -> dict[str, datetime]:
+        """Up to when each source of a client was read, by Campaign's clock; blocklist by ours."""
+        with self._file.read() as connection:
+            found = {
+                stream: datetime.fromtimestamp(until_ms / 1000, UTC)
+                for stream, until_ms in connection.execute(
+                    "SELECT stream, until_ms FROM cursors WHERE client = ? ORDER BY stream",
+                    (client,),
+                )
+            }
+            blocklist = _blocklist_at(connection, client)
+        return found | ({BLOCKLIST: blocklist} if blocklist else {})
+
+    def lag(self, client: str) -> Lag | None:
+        """How long unsubscriptions took of late to have their effect; None without any."""
+        with self._file.read() as connection:
+            return lags.of(connection, client)
+
     def complete_fetch(self, client: str, at: datetime) -> None:
         """Note that a fetch of every source is in the store; `at` is when it began."""
         with self._file.write() as connection:
@@ -249,7 +227,7 @@ class SuppressionStore:
     def status(self) -> list[ClientStatus]:
         """Every client the store knows of."""
         with self._file.read() as connection:
-            cursors = connection.execute("SELECT client, stream, until_ms FROM cursors").fetchall()
+            read = connection.execute("SELECT client, stream, until_ms FROM cursors").fetchall()
             waiting = connection.execute(
                 "SELECT client, file, count(*) FROM outbox GROUP BY client, file"
             ).fetchall()
@@ -263,19 +241,23 @@ class SuppressionStore:
                     _freshness(connection, client),
                     {
                         Stream(stream): datetime.fromtimestamp(until_ms / 1000, UTC)
-                        for name, stream, until_ms in cursors
+                        for name, stream, until_ms in read
                         if name == client
                     },
                     {BOUNCES: 0, UNSUBSCRIPTIONS: 0}
                     | {file: rows for name, file, rows in waiting if name == client},
+                    _blocklist_at(connection, client),
+                    cursors.gaps(connection, client),
+                    windows.left_out(connection, client),
+                    lags.of(connection, client),
                 )
                 for (client,) in clients
             ]
 
 
-def _is_entity(recipient_id: str, id_rule: IdRule) -> bool:
-    """Whether an id is `entity-type:entity-id`; a client may have lists of both rules."""
-    return id_rule == "entity" or ("@" not in recipient_id and ":" in recipient_id)
+def _blocklist_at(connection: sqlite3.Connection, client: str) -> datetime | None:
+    row = connection.execute("SELECT at FROM blocklists WHERE client = ?", (client,)).fetchone()
+    return None if row is None else datetime.fromisoformat(row[0])
 
 
 def _freshness(connection: sqlite3.Connection, client: str) -> Freshness:

@@ -11,11 +11,15 @@ from etl.journal.batches import Batches, stamp
 from etl.sqlite_file import SqliteFile
 
 MISMATCH = "list-mismatch"
+LIFT = "lift"
+# A lift is of a client's people, every other request of a feed or of none: one column holds both.
+_WHOM = "iif(verb = 'lift', NULL, feed) AS feed, iif(verb = 'lift', feed, NULL) AS client"
+_CELLS = f"number, verb, batch, {_WHOM}, codes, why, user, source, undone"
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One wish of an operator: release or discard a batch, roll a feed back, or fetch now."""
+    """One wish of an operator: of a batch, a feed's way back, a person of a client, or a fetch."""
 
     number: int
     verb: str
@@ -28,6 +32,8 @@ class Request:
     """The batch whose rows are to go back, as it was told to whoever asked."""
     undone: str | None = None
     """The batch that is undone by it, as it was told."""
+    client: str | None = None
+    """Whose people `codes` are wishes about, as keyed hashes."""
 
 
 class Requests:
@@ -39,36 +45,46 @@ class Requests:
     def ask(
         self, verb: str, batch: str | None, codes: Sequence[str], why: str, user: str, at: datetime,
         feed: str | None = None, source: str | None = None, undone: str | None = None,
+        client: str | None = None,
     ) -> int:  # fmt: skip
         """Write a request; returns its number.
 
         A rollback names the feed, the source of the rows, what it undoes, and the batch that will
-        be made.
+        be made; a lift names the client, which stands where others have the feed.
         """
+        whom = client if verb == LIFT else feed
         with self._db.write() as db:
             number = db.execute(
                 "INSERT INTO requests (verb, batch, feed, source, undone, codes, why, user, at)"
                 " VALUES (?,?,?,?,?,?,?,?,?)",
-                (verb, batch, feed, source, undone, json.dumps(list(codes)), why, user, stamp(at)),
+                (verb, batch, whom, source, undone, json.dumps(list(codes)), why, user, stamp(at)),
             ).lastrowid
         return int(number or 0)
 
     def waiting(self) -> list[Request]:
         """Requests nobody has taken yet."""
-        sql = "SELECT * FROM requests WHERE taken_at IS NULL ORDER BY number"
+        sql = f"SELECT {_CELLS} FROM requests WHERE taken_at IS NULL ORDER BY number"  # noqa: S608 - our own words
         return [
             Request(row["number"], row["verb"], row["batch"], tuple(json.loads(row["codes"])),
-                    row["why"], row["user"], row["feed"], row["source"], row["undone"])
+                    row["why"], row["user"], row["feed"], row["source"], row["undone"],
+                    row["client"])
             for row in self._db.connection.execute(sql)
         ]  # fmt: skip
 
     def latest(self, count: int) -> list[dict[str, Any]]:
         """The last requests of people, newest first: what was asked and what came of it."""
         sql = (
-            "SELECT number, verb, batch, feed, at, user, outcome FROM requests"
+            f"SELECT number, verb, batch, {_WHOM}, at, user, outcome FROM requests"  # noqa: S608 - as above
             " WHERE verb <> 'fetch' ORDER BY number DESC LIMIT ?"
         )
         return [dict(row) for row in self._db.connection.execute(sql, (count,))]
+
+    def outcome(self, number: int) -> str | None:
+        """What came of a request; None while nobody has taken it."""
+        row = self._db.connection.execute(
+            "SELECT outcome FROM requests WHERE number = ?", (number,)
+        ).fetchone()
+        return None if row["outcome"] is None else str(row["outcome"])
 
     def taken(self, request: Request, outcome: str, at: datetime) -> None:
         """The request was acted on or refused."""

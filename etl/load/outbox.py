@@ -1,4 +1,4 @@
-"""The CRM's files: what waits in the outbox becomes `bounces-….csv` and `unsubscriptions-….csv`.
+"""The CRM's files: what waits in the outbox becomes `bounces-….csv`, `unsubscriptions-….csv`, ….
 
 Every row is handed over exactly once, whenever the machine dies. The final name is never asked for,
 because the CRM may have taken the file away already: that the temporary one is gone tells it.
@@ -10,7 +10,7 @@ import errno
 import io
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,11 +19,24 @@ from typing import Literal, Protocol, TypeVar
 from etl.durable import KnownFolder, fsync_folder, move, write_file
 from etl.errors import FarSideUnavailable
 
-FILES = ("bounces", "unsubscriptions")
 COLUMNS = (
     "recipient-id", "entity-type", "entity-id", "opt-in-id", "derived", "media-type", "kind",
     "source", "time", "mailing-id",
 )  # fmt: skip
+_OF_CAMPAIGNS = (
+    "recipient-id", "entity-type", "entity-id", "media-type", "kind", "source", "time",
+    "mailing-id", "campaign-id",
+)  # fmt: skip
+FILES: Mapping[str, tuple[str, ...]] = {
+    "bounces": COLUMNS,
+    "unsubscriptions": COLUMNS,
+    "opens": _OF_CAMPAIGNS,
+    "clicks": (*_OF_CAMPAIGNS, "link"),
+}
+"""The files and their columns; each has a sister for what nobody is known to be meant by."""
+ALWAYS = ("bounces", "unsubscriptions")
+"""What the CRM may expect of every hand-over."""
+UNASSIGNED = "-unassigned"
 BLOCK_ROWS = 1000
 
 
@@ -70,13 +83,21 @@ class Row(Protocol):
     def mailing_id(self) -> str:
         """The mailing it came from, if Campaign says."""
 
+    @property
+    def campaign_id(self) -> str:
+        """The CRM's campaign; of opens and clicks."""
+
+    @property
+    def link(self) -> str:
+        """What was clicked."""
+
 
 class Handover(Protocol):
     """An intent that stands: certain rows go into the file of a certain name."""
 
     @property
     def file(self) -> str:
-        """Which of FILES."""
+        """Which of FILES, or its sister."""
 
     @property
     def name(self) -> str:
@@ -122,7 +143,9 @@ class Form:
 
     delimiter: str = ";"
     empty: Literal["header", "none"] = "header"
-    """What a hand-over without rows gives: a file with the header alone, or no file."""
+    """What a fetch without rows gives: a file with the header alone, or no file."""
+    also: tuple[str, ...] = ()
+    """Further files that are expected of every hand-over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +170,9 @@ def hand_over(
         _tidy(folder, begun, client)
         done = [_finish(outbox, folder, handover, form) for handover in begun]
         already = {each.file for each in done}
-        for file in FILES:
-            if outbox.waiting(client, file) or (form.empty == "header" and file not in already):
+        expected = {*ALWAYS, *form.also} if form.empty == "header" else set()
+        for file in (name + ending for name in FILES for ending in ("", UNASSIGNED)):
+            if outbox.waiting(client, file) or file in expected - already:
                 name = _new_name(folder, file, client, at, token)
                 handover = outbox.begin(client, file, name, f".{name}.tmp", at)
                 done.append(_finish(outbox, folder, handover, form))
@@ -165,7 +189,7 @@ def _finish(outbox: Outbox[H], folder: KnownFolder, handover: H, form: Form) -> 
     temporary = folder.path / handover.temporary
     witness = folder.path / _witness(handover)
     if not handover.renaming:
-        write_file(temporary, _csv(outbox.rows(handover), form.delimiter))
+        write_file(temporary, _csv(outbox.rows(handover), handover.file, form.delimiter))
         write_file(witness, b"")
         folder.check()
         outbox.renaming(handover)
@@ -186,7 +210,7 @@ def _tidy(folder: KnownFolder, begun: Sequence[Handover], client: str) -> None:
     folder.check()
     needed = {_witness(each) for each in begun} | {each.temporary for each in begun}
     ours = re.compile(
-        rf"\.+(?:{'|'.join(FILES)})-{re.escape(_safe(client))}-\d{{8}}T\d{{6}}Z-[0-9a-f]{{4}}\.csv"
+        rf"\.+(?:{'|'.join(FILES)})(?:{UNASSIGNED})?-{re.escape(_safe(client))}-\d{{8}}T\d{{6}}Z-[0-9a-f]{{4}}\.csv"
         r"\.(?:tmp|witness)(?:\.partial)?"
     )
     for path in folder.path.iterdir():
@@ -214,18 +238,15 @@ def _safe(client: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "_", client)
 
 
-def _csv(rows: Iterable[Row], delimiter: str) -> Iterator[bytes]:
+def _csv(rows: Iterable[Row], file: str, delimiter: str) -> Iterator[bytes]:
     """Header and rows as RFC 4180 has them, in UTF-8, a block at a time."""
+    columns = FILES[file.removesuffix(UNASSIGNED)]
+    cells = [column.replace("-", "_") for column in columns]
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter=delimiter, lineterminator="\r\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(columns)
     for number, row in enumerate(rows, 1):
-        writer.writerow(
-            (
-                row.recipient_id, row.entity_type, row.entity_id, row.opt_in_id, row.derived,
-                row.media_type, row.kind, row.source, row.time, row.mailing_id,
-            )
-        )  # fmt: skip
+        writer.writerow([getattr(row, cell) for cell in cells])
         if number % BLOCK_ROWS == 0:
             yield text.getvalue().encode()
             text.seek(0)

@@ -90,7 +90,7 @@ def _events(context: Context, call: Call, stream: str) -> list[Event]:
     found = [
         event
         for event in context.client.events
-        if _belongs(event, stream, switches)
+        if belongs(event, stream, switches)
         and event.exported_ms is not None
         and _in_window(event.exported_ms, call, switches)
         and _kept(context.client, event, oldest_ms)
@@ -99,7 +99,7 @@ def _events(context: Context, call: Call, stream: str) -> list[Event]:
     return found if switches.closed_loop_order == "oldest-first" else found[::-1]
 
 
-def _belongs(event: Event, stream: str, switches: Switches) -> bool:
+def belongs(event: Event, stream: str, switches: Switches) -> bool:
     """Say whether an event is listed in a stream."""
     if stream == "mailing-unsubscribes":
         return event.stream == "unsubscribes" and event.mailing_id is not None

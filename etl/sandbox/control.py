@@ -200,6 +200,13 @@ class Control:
         """Make all events visible now; return how many."""
         return int(self.ask("run_export_job"))
 
+    def write_export(
+        self, mandator: int, method: str, folder: str, name: str, **form: object
+    ) -> int:
+        """Let the export job of a method write a file (full, gzip, header, …); return its rows."""
+        arguments = {"mandator": mandator, "method": method, "folder": folder, "name": name}
+        return int(self.ask("write_export", **arguments, **form))
+
     def expire_sessions(self, mandator: int | None = None) -> None:
         """Make every session (of a client) stale."""
         self.ask("expire_sessions", mandator=mandator)

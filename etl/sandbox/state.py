@@ -111,6 +111,8 @@ class Client:
     events: list[Event] = field(default_factory=list)
     dispatched_ms: dict[int, int] = field(default_factory=dict)
     """When each mailing was sent."""
+    exported: dict[str, int] = field(default_factory=dict)
+    """How many of the events each scheduled export job has gone through, by method."""
 
     def channel(self, media: str = DEFAULT_MEDIA) -> Channel:
         """Return the client's stores for a media type."""

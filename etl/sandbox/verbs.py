@@ -5,8 +5,9 @@ Arguments and results are JSON; see control.py for the other side of each verb.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from etl.sandbox import closed_loop, switches
+from etl.sandbox import closed_loop, export_job, switches
 from etl.sandbox.call_log import CallLog, as_json
 from etl.sandbox.schedule import Schedule
 from etl.sandbox.seeding import Seeding
@@ -27,7 +28,7 @@ class Verbs:
         places = (seed.add_client, seed.add_list, seed.set_list, seed.add_mailing, seed.add_event)
         people = (seed.put_recipients, seed.list_content, seed.unsubscribe, seed.resubscribe)
         states = (seed.bounce, seed.block, seed.unblock, seed.poison, seed.cure, seed.code_for)
-        times = (self.clock, self.set_clock, self.advance, self.run_export_job)
+        times = (self.clock, self.set_clock, self.advance, self.run_export_job, self.write_export)
         rules = (self.schedule, self.unschedule, self.wait_held, self.release)
         looks = (self.calls, self.counts, self.wait_for_call, self.switches, self.set_switches)
         every = (*people, *places, *states, *times, *rules, *looks, self.expire_sessions)
@@ -57,6 +58,26 @@ class Verbs:
         """Write an export file of response data now; return how many events it holds."""
         with self.world.lock:
             return closed_loop.export_now(self.world)
+
+    def write_export(
+        self,
+        mandator: int,
+        method: str,
+        folder: str,
+        name: str,
+        *,
+        full: bool = False,
+        gzip: bool = False,
+        header: bool = True,
+        delimiter: str = ";",
+        encoding: str = "utf-8",
+    ) -> int:
+        """Let a scheduled export job write a CSV file into a folder; return how many rows."""
+        with self.world.lock:
+            return export_job.write_export(
+                self.world, mandator, method, Path(folder), name,
+                full=full, gzip=gzip, header=header, delimiter=delimiter, encoding=encoding,
+            )  # fmt: skip
 
     def expire_sessions(self, mandator: int | None = None) -> None:
         """Make every session (of a client) as old as can be."""

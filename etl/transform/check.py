@@ -54,6 +54,7 @@ _REASON = {
     **_PLACE, "code": pl.String, "field": pl.String, "constraint": pl.String,
     "column_number": pl.UInt32, "other_line": pl.UInt32,
 }  # fmt: skip
+UNTRACKED = "untracked"
 _PERSON = ("recipient_id", "address", "address_dropped", "entity_type", "entity_id", "opt_in_id")
 
 
@@ -152,6 +153,9 @@ def _made(plan: CheckPlan) -> tuple[Mapping[str, pl.Expr], Mapping[str, pl.Expr]
         empty = "" if attribute.empty is None and field.type == "string" else attribute.empty
         value = pl.when(missing).then(pl.lit(empty, dtype=pl.String)).otherwise(meant.text)
         of_those[ATTRIBUTE + name] = value
+    if plan.tracking_opt_out is not None:
+        _, missing, meant = means[plan.tracking_opt_out]
+        of_those[UNTRACKED] = ~missing & meant.value.fill_null(value=True)
     of_those |= {alias: key for alias, (_, key) in unique_columns(plan).items()}
     return of_cells, of_those
 
@@ -229,7 +233,11 @@ def _settle(
         rejected=rejected,
         rejected_rows=rejected["record"].n_unique(),
         carriers=sound.filter(pl.col("address") != "").select(
-            "address", "entity_type", "entity_id", "opt_in_id"
+            "address",
+            "entity_type",
+            "entity_id",
+            "opt_in_id",
+            *([UNTRACKED] if plan.tracking_opt_out is not None else []),
         ),
         notes=tuple(notes),
         refusal=refusal or _too_many(rejected, rows_read, plan) or _nobody(rows, rows_read),

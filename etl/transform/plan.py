@@ -77,6 +77,8 @@ class CheckPlan:
     entity_types: tuple[str, ...] = ()
     """Allowed entity types; empty allows any."""
     limits: Limits = Limits()
+    tracking_opt_out: str | None = None
+    """The boolean column that says who does not want opens and clicks to be told."""
     rejected_rows_limit: int = 1000
     rejected_share_limit: float = 0.05
     rejected_share_floor: int = 20
@@ -126,7 +128,8 @@ class Checked:
     constraint, column_number u32, other_line u32; the last four and `field` may be null."""
     rejected_rows: int
     carriers: pl.DataFrame
-    """Who carries an address, rejected records too: address, entity_type, entity_id, opt_in_id."""
+    """Who carries an address, rejected records too: address, entity_type, entity_id, opt_in_id,
+    and with `tracking_opt_out` also `untracked` (bool; what cannot be read is a yes)."""
     notes: tuple[Note, ...]
     refusal: Refusal | None
     """Set when the drop as a whole is refused although its rows could be read."""
@@ -143,6 +146,10 @@ def plan_problems(plan: CheckPlan) -> list[str]:
             problems.append(f"attribute {name}: the schema has no column {attribute.column!r}")
         elif column is not None and column.type != "string" and attribute.empty == "":
             problems.append(f"attribute {name}: an empty {column.type} fails Campaign's whole call")
+    if plan.tracking_opt_out is not None:
+        column = plan.schema.field(plan.tracking_opt_out)
+        if column is None or column.type != "boolean":
+            problems.append(f"tracking_opt_out: {plan.tracking_opt_out!r} is no boolean column")
     for column in plan.schema.fields:
         mark = column.decimal_char or plan.dialect.decimal
         if column.type == "number" and column.group_char == mark:

@@ -78,6 +78,12 @@ class CampaignList:
             blocklisted=self._flags("Blacklist", "areBlacklisted", addresses),
         )
 
+    def bounced_out(self, ids: Sequence[str]) -> list[bool]:
+        """Ask, id by id, who is beyond the bounce limit."""
+        # Spelled as Campaign spells it.
+        name = "isBounceCounterThresholdExeeded"
+        return [self._session.ask(Call("Response", name, (each,)), answers.flag) for each in ids]
+
     def purge(self, list_id: int) -> Purged:
         """Remove who is unsubscribed, then who is blocklisted."""
         ask = self._session.ask

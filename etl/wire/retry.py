@@ -25,6 +25,8 @@ from etl.ports import (
 )
 
 T = TypeVar("T")
+NOT_SOON = frozenset({"exports-missing"})
+"""What does not pass within seconds."""
 
 
 class _Tries:
@@ -60,7 +62,7 @@ class _Tries:
 
 
 def _unavailable(error: BaseException) -> bool:
-    return isinstance(error, FarSideUnavailable)
+    return isinstance(error, FarSideUnavailable) and error.code not in NOT_SOON
 
 
 def _without_effect(error: BaseException) -> bool:
@@ -110,6 +112,10 @@ class RetryingList:
             blocklisted += self._ask((), part).blocklisted
         return LiveAnswer(unsubscribed, blocklisted)
 
+    def bounced_out(self, ids: Sequence[str]) -> list[bool]:
+        """Ask, id by id, who is beyond the bounce limit; a failure costs one question."""
+        return [answer for each in ids for answer in self._ask_bounced_out([each])]
+
     def purge(self, list_id: int) -> Purged:
         """Remove who is suppressed; after a repetition the numbers may be too small."""
         return self._tries.asking(lambda: self._inner.purge(list_id))
@@ -120,6 +126,9 @@ class RetryingList:
 
     def _ask(self, ids: Sequence[str], addresses: Sequence[str]) -> LiveAnswer:
         return self._tries.asking(lambda: self._inner.suppressed(ids, addresses))
+
+    def _ask_bounced_out(self, ids: Sequence[str]) -> list[bool]:
+        return self._tries.asking(lambda: self._inner.bounced_out(ids))
 
     def _parts(self, items: Sequence[str]) -> list[Sequence[str]]:
         rows = self._live_check_rows

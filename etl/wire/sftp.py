@@ -3,16 +3,15 @@
 Knows neither feeds nor batches and never repeats a verb by itself: that is the retry's business.
 """
 
-import contextlib
 import struct
 from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from etl.errors import FarSideRefused, FarSideUnavailable, Mismatch
+from etl.errors import FarSideRefused, Mismatch
 from etl.log import Event, log
 from etl.ports import Clock
+from etl.wire.sftp_line import SftpLine
 from etl.wire.sftp_requests import (
     ConnectionLostError,
     Kind,
@@ -24,7 +23,6 @@ from etl.wire.sftp_requests import (
     take_text,
     text,
 )
-from etl.wire.ssh import Connection, connect, cut_after
 from etl.wire.ssh_keys import SftpAccess, check_access
 
 __all__ = ["SftpAccess", "SftpDrop", "check_access"]
@@ -41,7 +39,6 @@ LARGEST_WRITE_BYTES: Final = 261_120
 _WRITE_CREATE_TRUNCATE = 0x02 | 0x08 | 0x10
 _NO_ATTRIBUTES = struct.pack(">I", 0)
 _SIZE_IS_GIVEN = 0x01
-_LONGEST_NAME_BYTES = 255
 # OpenSSH that was told to forbid a request (-P) answers "permission denied" and does not announce
 # it. Some servers know one that they do not announce, so asking comes first.
 _POSIX_RENAME = "posix-rename@openssh.com"
@@ -51,22 +48,21 @@ _STATVFS = "statvfs@openssh.com"
 class SftpDrop:
     """A remote folder; connects at the first verb and anew after a loss. Not for two threads."""
 
-    __slots__ = ("_access", "_clock", "_connection", "_requests", "plain_rename")
+    __slots__ = ("_access", "_clock", "_line", "plain_rename")
 
     def __init__(self, access: SftpAccess, clock: Clock) -> None:
         self._access = access
         self._clock = clock
-        self._connection: Connection | None = None
-        self._requests: Requests | None = None
+        self._line = SftpLine(access)
         self.plain_rename = False
         """True once the server turned out to have no posix-rename and the plain one was used."""
 
     def put(self, source: Path, name: str) -> int:
         """Write `source` to `name`, anew if it exists; the size by the server's word."""
-        remote = self._path(name)
+        remote = self._line.path(name)
         until = self._clock.monotonic() + self._access.put_seconds
         # The local file is opened before the far side is asked, so its errors stay apart.
-        with source.open("rb") as file, self._talk(self._access.put_seconds) as requests:
+        with source.open("rb") as file, self._line.talk(self._access.put_seconds) as requests:
             try:
                 handle = self._open(requests, remote)
                 size_bytes = self._write(requests, handle, file, name, until)
@@ -77,20 +73,20 @@ class SftpDrop:
             remote_bytes = self._size(requests, remote)
         if remote_bytes != size_bytes:
             if remote_bytes is None:
-                raise self._refusal("stat", "the file is gone after it was written")
+                raise self._line.refusal("stat", "the file is gone after it was written")
             raise Mismatch("upload-size", remote_bytes=remote_bytes, size_bytes=size_bytes)
         return size_bytes
 
     def rename(self, temporary: str, final: str) -> None:
         """Give `temporary` its final name: posix-rename, else plain rename."""
-        paths = text(self._path(temporary)) + text(self._path(final))
-        with self._talk(self._access.answer_seconds) as requests:
+        paths = text(self._line.path(temporary)) + text(self._line.path(final))
+        with self._line.talk(self._access.answer_seconds) as requests:
             try:
                 requests.ask(Kind.EXTENDED, text(_POSIX_RENAME), paths)
             except StatusError as error:
                 announced = _POSIX_RENAME in requests.extensions
                 if announced and error.code != Status.UNSUPPORTED:
-                    raise self._refusal("rename", error.detail) from None
+                    raise self._line.refusal("rename", error.detail) from None
             else:
                 return
             if not self.plain_rename:
@@ -99,83 +95,37 @@ class SftpDrop:
             try:
                 requests.ask(Kind.RENAME, paths)
             except StatusError as error:
-                raise self._refusal("rename", error.detail) from None
+                raise self._line.refusal("rename", error.detail) from None
 
     def stat(self, name: str) -> int | None:
         """Size in bytes, None when it is not there."""
-        remote = self._path(name)
-        with self._talk(self._access.answer_seconds, changes=False) as requests:
+        remote = self._line.path(name)
+        with self._line.talk(self._access.answer_seconds, changes=False) as requests:
             return self._size(requests, remote)
 
     def remove(self, name: str) -> None:
         """Take `name` away, if it is there."""
-        remote = self._path(name)
-        with self._talk(self._access.answer_seconds) as requests:
+        remote = self._line.path(name)
+        with self._line.talk(self._access.answer_seconds) as requests:
             try:
                 requests.ask(Kind.REMOVE, text(remote))
             except StatusError as error:
                 if error.code != Status.NO_SUCH_FILE:
-                    raise self._refusal("remove", error.detail) from None
+                    raise self._line.refusal("remove", error.detail) from None
 
     def free(self) -> int | None:
         """Free bytes for us on the server's disk, None where it cannot tell."""
-        with self._talk(self._access.answer_seconds, changes=False) as requests:
+        with self._line.talk(self._access.answer_seconds, changes=False) as requests:
             try:
                 return self._free_bytes(requests)
             except StatusError as error:
                 if error.code == Status.UNSUPPORTED or _STATVFS not in requests.extensions:
                     return None
-                raise self._refusal("statvfs", error.detail) from None
+                raise self._line.refusal("statvfs", error.detail) from None
 
     def close(self) -> None:
         """End the connection."""
-        connection, self._connection, self._requests = self._connection, None, None
-        if connection is not None:
-            connection.close()
-
-    @contextlib.contextmanager
-    def _talk(self, seconds: float, *, changes: bool = True) -> Iterator[Requests]:
-        """Talk to the server for at most `seconds`; a loss closes the connection and is told.
-
-        `changes` says that a lost answer leaves in doubt whether the verb had its effect.
-        """
-        connection, requests = self._connected()
-        try:
-            with cut_after(seconds, connection):
-                yield requests
-        except ConnectionLostError as error:
-            overdue = connection.overdue
-            self.close()
-            detail = f"no end within {seconds:g} s" if overdue else str(error)
-            raise FarSideUnavailable(
-                "sftp-unreachable", in_doubt=changes, host=self._access.host, detail=detail
-            ) from None
-
-    def _connected(self) -> tuple[Connection, Requests]:
-        """The open connection, or a new one."""
-        if self._connection is not None and self._requests is not None:
-            if self._connection.alive() and self._requests.alive():
-                return self._connection, self._requests
-            self.close()
-        try:
-            connection, channel = connect(self._access)
-        except ValueError:
-            # The key was sound at the start: its file has been changed since.
-            raise FarSideRefused("sftp-login") from None
-        try:
-            with cut_after(self._access.answer_seconds, connection):
-                requests = Requests(channel)
-        except ConnectionLostError as error:
-            detail = "timed out" if connection.overdue else str(error)
-            connection.close()
-            raise FarSideUnavailable(
-                "sftp-unreachable", host=self._access.host, detail=detail
-            ) from None
-        except BaseException:
-            connection.close()
-            raise
-        self._connection, self._requests = connection, requests
-        return connection, requests
+        self._line.close()
 
     def _open(self, requests: Requests, remote: str) -> bytes:
         """Open a file for writing, emptied."""
@@ -188,7 +138,7 @@ class SftpDrop:
                 detail = "there is no such folder"
             elif error.code == Status.FAILURE:
                 detail += self._disk_words(requests)
-            raise self._refusal("open", detail) from None
+            raise self._line.refusal("open", detail) from None
         return take_text(body)[0]
 
     def _write(
@@ -241,9 +191,9 @@ class SftpDrop:
         except StatusError as error:
             if error.code == Status.NO_SUCH_FILE:
                 return None
-            raise self._refusal("stat", error.detail) from None
+            raise self._line.refusal("stat", error.detail) from None
         if not take_number(body) & _SIZE_IS_GIVEN:
-            raise self._refusal("stat", "it tells no size")
+            raise self._line.refusal("stat", "it tells no size")
         return take_long(body, 4)
 
     def _free_bytes(self, requests: Requests) -> int:
@@ -262,13 +212,3 @@ class SftpDrop:
             return f", {self._free_bytes(requests)} bytes are free on its disk"
         except (StatusError, ConnectionLostError):
             return ""
-
-    def _refusal(self, call: str, detail: str) -> FarSideRefused:
-        return FarSideRefused("sftp-refused", host=self._access.host, call=call, detail=detail)
-
-    def _path(self, name: str) -> str:
-        """The remote path of a plain name; ValueError for anything else."""
-        too_long = len(name.encode()) > _LONGEST_NAME_BYTES
-        if name in ("", ".", "..") or "/" in name or "\0" in name or too_long:
-            raise ValueError("a name on the SFTP server is a plain file name")
-        return f"{self._access.folder.rstrip('/')}/{name}"

@@ -26,12 +26,17 @@ class Kind(IntEnum):
     VERSION = 2
     OPEN = 3
     CLOSE = 4
+    READ = 5
     WRITE = 6
+    OPENDIR = 11
+    READDIR = 12
     REMOVE = 13
     STAT = 17
     RENAME = 18
     STATUS = 101
     HANDLE = 102
+    DATA = 103
+    NAME = 104
     ATTRS = 105
     EXTENDED = 200
     EXTENDED_REPLY = 201

@@ -48,7 +48,9 @@ PINNED = {
 """sha256 of every file in the WSDL folder. Reconstructed from the public documentation and
 recorded traffic; a change is deliberate and comes with its new hash."""
 
-_SERVICES = ("Session", "Recipient", "RecipientList", "Unsubscribe", "Blacklist", "ClosedLoop")
+_SERVICES = (
+    "Session", "Recipient", "RecipientList", "Unsubscribe", "Blacklist", "ClosedLoop", "Response",
+)  # fmt: skip
 _LOUD = ("zeep", "urllib3", "requests")
 
 

@@ -1,4 +1,4 @@
-"""The world behind both Campaign contract suites: the twins, and the simulator over TLS."""
+"""The world behind both Campaign suites: the twins, the simulator over TLS, its export files."""
 
 import contextlib
 import itertools
@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Protocol
 
 from etl.errors import FarSideUnavailable
-from etl.ports import Clock, RecipientList, Responses, Stream
+from etl.ports import Clock, RecipientList, Responses, Stream, Window
 from etl.sandbox.campaign import Campaign
 from etl.sandbox.control import Control
 from etl.wire.campaign import CampaignList, CampaignResponses
 from etl.wire.session import CampaignAccess, CampaignSession
+from tests.servers.export_desk import ExportDesk
 from tests.twins.clock import TwinClock
 from tests.twins.recipient_list import OneList, TwinList
 from tests.twins.responses import TwinResponses
@@ -23,6 +24,7 @@ METHODS = {
     "clear": "clear",
     "add": "addAll3",
     "suppressed": "containsAll",
+    "bounced_out": "isBounceCounterThresholdExeeded",
     "purge": "removeUnsubscribed",
     "now": "getCurrentTime",
     "page": "getUnsubscribes",
@@ -36,6 +38,8 @@ class Stage(Protocol):
 
     port: RecipientList
     responses: Responses
+    asked: frozenset[str]
+    """Verbs of Responses that ask somebody, so that an answer can be lost."""
 
     def new_list(self, name: str, attributes: Sequence[str], *, is_test: bool = False) -> int:
         """Make a list; return its id."""
@@ -67,6 +71,8 @@ class Stage(Protocol):
 
 class TwinStage:
     """The twins."""
+
+    asked = frozenset({"now", "page", "blocklist"})
 
     def __init__(self) -> None:
         self.port = TwinList()
@@ -123,6 +129,8 @@ class TwinStage:
 class CampaignStage:
     """The real adapter, talking to the simulator over TLS."""
 
+    asked = frozenset({"now", "page", "blocklist"})
+
     def __init__(self, sim: Campaign, session: CampaignSession) -> None:
         self.port = CampaignList(session)
         self.responses = CampaignResponses(session)
@@ -171,13 +179,51 @@ class CampaignStage:
         self.control.run_export_job()
 
 
+class ExportStage:
+    """The adapter for export files, fed by the simulator's jobs; Responses only."""
+
+    # The clock of export files is our own: nobody is asked, so no answer can be lost.
+    asked = frozenset({"page", "blocklist"})
+
+    def __init__(self, behind: CampaignStage, desk: ExportDesk) -> None:
+        self._desk = desk
+        self.responses = desk.responses(behind.responses)
+        # What happens in Campaign is no other than with the closed loop.
+        self.port, self.control = behind.port, behind.control
+        self.unsubscribe, self.block, self.bounce_out = (
+            behind.unsubscribe, behind.block, behind.bounce_out,
+        )  # fmt: skip
+        self._lose_call = behind.lose
+        # Without any file the job is taken for dead.
+        desk.run_jobs()
+
+    def lose(self, verb: str, *, after_effect: bool) -> None:
+        """Lose the next answer of a verb."""
+        if verb == "page":
+            # Connected already, so that it is no greeting that is lost.
+            self.responses.page(Stream.UNSUBSCRIBES, Window(0, 1), 0)
+            self._desk.lose_answer()
+        else:
+            self._lose_call(verb, after_effect=after_effect)
+
+    def export(self) -> None:
+        """Let what happened become visible in response data."""
+        self._desk.control.advance(1)
+        self._desk.run_jobs()
+
+
 @contextlib.contextmanager
 def campaign_stage(
-    folder: Path, clock: Clock | None = None, *, short_items: bool = False, **switches: object
+    folder: Path,
+    clock: Clock | None = None,
+    *,
+    short_items: bool = False,
+    operations: Sequence[str] | None = None,
+    **switches: object,
 ) -> Iterator[CampaignStage]:
-    """Start a simulator and log in to it."""
+    """Start a simulator and log in to it; `operations` are those allowed, None for all."""
     with Campaign(tls=folder) as sim:
-        sim.control.add_client(MANDATOR, "api", "secret")
+        sim.control.add_client(MANDATOR, "api", "secret", operations=operations)
         sim.control.set_switches(**switches)
         access = CampaignAccess(
             MANDATOR, "api", "secret", sim.url, sim.ca_file, short_items=short_items
@@ -198,6 +244,20 @@ OTHER_STYLE = {
     "fault_stack_trace": True,
 }
 STAGES = ("twin", "campaign over TLS", "campaign in its other style")
+EXPORTS = ("exports", "exports in gzip")
+NO_CLOSED_LOOP = [f"Rpc{name}.*" for name in ("Session", "Recipient*", "Unsubscribe", "Blacklist")]
+
+
+@contextlib.contextmanager
+def export_stage(name: str, folder: Path) -> Iterator[ExportStage]:
+    """Return one of EXPORTS: for a client to whom every call of the closed loop is forbidden."""
+    with contextlib.ExitStack() as stack:
+        behind = stack.enter_context(campaign_stage(folder, operations=NO_CLOSED_LOOP))
+        gzip = name == "exports in gzip"
+        desk = stack.enter_context(ExportDesk(behind.control, MANDATOR, folder, gzip=gzip))
+        stage = ExportStage(behind, desk)
+        stack.callback(stage.responses.close)
+        yield stage
 
 
 @contextlib.contextmanager

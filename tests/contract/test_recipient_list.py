@@ -206,6 +206,17 @@ def test_a_long_live_check_loses_nobody(stage: Stage, kunden: int) -> None:
     assert len(answer.unsubscribed) == 2_500
 
 
+def test_the_bounce_limit_is_asked_id_by_id(stage: Stage, kunden: int) -> None:
+    """One answer for each id, in order, whether it is in a list or not; nobody is not asked."""
+    bounced = [f"{name}.{kunden}@example.org" for name in ("ann", "cy")]
+    for identity in bounced:
+        stage.bounce_out(identity)
+    ids = [bounced[0], f"bob.{kunden}@example.org", bounced[1], f"contact:{kunden}"]
+    assert stage.port.bounced_out(ids) == [True, False, True, False]
+    assert stage.port.bounced_out(ids[1:2]) == [False]
+    assert stage.port.bounced_out([]) == []
+
+
 def test_purge_takes_out_who_said_no_meanwhile(stage: Stage, kunden: int) -> None:
     """Unsubscribed by id and blocklisted by address are removed, and counted apart."""
     rows = people(kunden, "ann", "bob", "cy", "dora")
@@ -240,13 +251,14 @@ def test_a_lost_clear_is_in_doubt(stage: Stage, kunden: int, after_effect: bool)
     assert stage.port.count(kunden) == (0 if after_effect else 1)
 
 
-@pytest.mark.parametrize("verb", ["describe", "count", "suppressed", "purge"])
+@pytest.mark.parametrize("verb", ["describe", "count", "suppressed", "bounced_out", "purge"])
 def test_a_lost_question_can_be_asked_again(stage: Stage, kunden: int, verb: str) -> None:
     """A question whose answer is lost is unavailable once, and answered then."""
     ask = {
         "describe": lambda: stage.port.describe(kunden),
         "count": lambda: stage.port.count(kunden),
         "suppressed": lambda: stage.port.suppressed(["1"], []),
+        "bounced_out": lambda: stage.port.bounced_out(["1"]),
         "purge": lambda: stage.port.purge(kunden),
     }[verb]
     stage.lose(verb, after_effect=True)

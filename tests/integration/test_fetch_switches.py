@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from etl.extract.keyed import StoreKey
+from etl.extract.layouts import configured
 from etl.extract.responses import ClientPlan, FetchReport, fetch
 from etl.extract.suppressions import SuppressionStore, open_store
 from etl.ports import PAGE_ROWS, Stream
@@ -35,9 +36,12 @@ OTHER_COLUMNS: dict[str, object] = {
     "mailing_unsubscribe_columns": ["time", "mailing_id", "recipient_id", "nil"],
 }
 OTHER_LAYOUTS = {
-    Stream.OUT_BOUNCES: ["ignore", "time", "ignore", "recipient-id"],
-    Stream.UNSUBSCRIBES: ["ignore", "recipient-id", "time"],
-    Stream.MAILING_UNSUBSCRIBES: ["time", "mailing-id", "recipient-id", "ignore"],
+    stream: configured(stream, columns)
+    for stream, columns in {
+        Stream.OUT_BOUNCES: ["ignore", "time", "ignore", "recipient-id"],
+        Stream.UNSUBSCRIBES: ["ignore", "recipient-id", "time"],
+        Stream.MAILING_UNSUBSCRIBES: ["time", "mailing-id", "recipient-id", "ignore"],
+    }.items()
 }
 SWITCHES: list[tuple[str, object]] = [
     ("closed_loop_order", "oldest-first"), ("closed_loop_order", "newest-first"),
@@ -68,7 +72,7 @@ class Desk:
     def waiting(self) -> list[tuple[str, str, str, str]]:
         """What the CRM will get: recipient id, source, mailing id and time of each line."""
         found = []
-        for file in ("bounces", "unsubscriptions"):
+        for file in ("bounces-unassigned", "unsubscriptions-unassigned"):
             handover = self.store.outbox.begin("main", file, file, "t", datetime.now(UTC))
             found += [
                 (row.recipient_id, row.source, row.mailing_id, row.time)

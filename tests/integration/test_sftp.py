@@ -321,8 +321,8 @@ def test_socket_has_a_user_timeout(embedded: EmbeddedSftp, key: Path) -> None:
     """The kernel gives up on a peer that acknowledges nothing."""
     drop = drop_to(embedded, key, tcp_user_timeout_seconds=7)
     drop.stat("a")
-    assert drop._connection is not None
-    sock = drop._connection.transport.sock
+    assert drop._line.connection is not None
+    sock = drop._line.connection.transport.sock
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7000
     drop.close()
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from etl import settings as s
 from etl.config import build
+from etl.ports import Stream
 
 SYSTEMD = Path(__file__).resolve().parents[2] / "systemd"
 EXAMPLE = (SYSTEMD / "etl.toml").read_text("utf-8")
@@ -188,6 +189,9 @@ def pairs() -> Iterator[tuple[type[BaseModel], dict[str, Any], dict[str, Any]]]:
     yield s.StoreKeyTable, shown["suppression"]["keys"][0], given["suppression"]["keys"][0]
     yield s.Sftp, shown["sftp"]["main"], given["sftp"]["main"]
     yield s.Client, shown["client"]["main"], given["client"]["main"]
+    exports = shown["client"]["main"]["exports"]
+    yield s.Exports, {key: exports[key] for key in exports if not key.startswith("get")}, {}
+    yield s.ExportFile, exports["getOutBounces"], {}
     feed, set_feed = shown["feed"][0], given["feed"][0]
     yield s.Feed, feed, set_feed
     for name, model in {
@@ -217,5 +221,13 @@ def test_every_key_is_documented_with_its_default(
 def test_with_every_key_set_it_still_is_a_configuration(credentials: dict[str, str]):
     """What is shown as a comment can be set as it is shown."""
     (Path(credentials["CREDENTIALS_DIRECTORY"]) / "sftp-passphrase").write_text("made up")
-    config = build(uncommented(), credentials)
+    shown = uncommented()
+    # A column of one's own schema; and the one or the other.
+    del shown["feed"][0]["tracking_opt_out"]
+    shown["client"]["main"]["closed_loop"] = False
+    config = build(shown, credentials)
     assert config.settings.feed[0].output is not None
+    exports = config.settings.client["main"].exports
+    assert exports is not None
+    for stream, name in ((Stream.OUT_BOUNCES, "outbounces"), (Stream.UNSUBSCRIBES, "unsubscribes")):
+        assert re.fullmatch(exports.files[stream].pattern, f"{name}_20260102.csv.gz")

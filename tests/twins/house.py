@@ -48,6 +48,9 @@ class House:
         self.feeds = [self.feed_table(number) for number in range(feeds)]
         for number in range(feeds):
             self.lists.lists[100 + number] = OneList(f"List {number}", ("firstname", "lastname"))
+        self.client: dict[str, Any] = {}
+        """Further keys of the one client's table; `response_keys` those of the CRM's files."""
+        self.response_keys: dict[str, Any] = {}
         self.world: World | None = None
         self.config: Config | None = None
         """Read already; None to read it at every start."""
@@ -83,7 +86,11 @@ class House:
                 name: {"host": "h", "user": "u", "key": secret, "host_keys": ["x"]}
                 for name in ("main", "other")
             },
-            "client": {"main": {"mandator": 1, "user": "u", "password": secret, "chunk_rows": 4}},
+            "responses": self.response_keys,
+            "client": {
+                "main": {"mandator": 1, "user": "u", "password": secret, "chunk_rows": 4}
+                | self.client
+            },
             "feed": self.feeds,
         }
 

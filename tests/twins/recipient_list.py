@@ -102,6 +102,12 @@ class TwinList:
                 [self._blocked(address) for address in addresses],
             )
 
+    def bounced_out(self, ids: Sequence[str]) -> list[bool]:
+        """Who is beyond the bounce limit."""
+        self.before("bounced_out")
+        with self.schedule.of("bounced_out", ids=tuple(ids)):
+            return [identity in self.bounced for identity in ids]
+
     def purge(self, list_id: int) -> Purged:
         """Take out who is unsubscribed or blocklisted by now."""
         self.before("purge")

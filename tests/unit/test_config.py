@@ -11,6 +11,7 @@ import pytest
 
 from etl.config import NO_SECRETS, build, load, secret_path
 from etl.errors import ConfigError
+from etl.ports import Stream
 from etl.settings import Secret
 from tests.servers.service import SCHEMA
 
@@ -132,6 +133,136 @@ def test_each_problem_has_its_place(
     assert found[0].startswith(f"{where}: ")
     assert what in found[0]
     assert PASSWORD not in found[0]
+
+
+PATTERN = r"#(?P<campaign>\d+)"
+OF_OPENS = ["recipient-id", "campaign-id"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "streams"),
+    [
+        ({}, []),
+        ({"tell": ["bounces"]}, ["getResponses"]),
+        ({"tell": ["opens", "clicks", "opens"], "campaign_pattern": PATTERN},
+         ["getMailings", "getClicks", "getOpens"]),
+        ({"tell": ["opens"], "layouts": {"getOpens": OF_OPENS}}, ["getOpens"]),
+        ({"tell": ["opens"], "layouts": {"getMailings": ["mailing-id", "campaign-id"]}},
+         ["getMailings", "getOpens"]),
+    ],
+)  # fmt: skip
+def test_what_the_crm_is_told_decides_what_is_read(
+    table: dict[str, Any], keys: dict[str, Any], streams: list[str]
+) -> None:
+    """Besides what suppresses; the mailings only where campaigns are known by them, and first."""
+    table["client"]["main"] |= keys
+    found = build(table, {}).settings.client["main"].streams
+    assert [stream.value for stream in found[3:]] == streams
+
+
+@pytest.mark.parametrize(
+    ("keys", "place", "words"),
+    [
+        ({"tell": ["opens"]}, "tell", "nothing says which mailing has one"),
+        ({"tell": ["clicks"], "layouts": {"getOpens": OF_OPENS}}, "tell", "nothing says which"),
+        ({"campaign_pattern": "("}, "campaign_pattern", "is no regular expression"),
+        ({"campaign_pattern": "x"}, "campaign_pattern", "needs a group"),
+        ({"time_zone": "Europe/Atlantis"}, "time_zone", "is no time zone"),
+        ({"layouts": {"getResponses": ["recipient-id"]}}, "layouts.getResponses", "no column cat"),
+        ({"layouts": {"getMailings": ["recipient-id"]}}, "layouts.getMailings", "no column mai"),
+        ({"layouts": {"getOutBounces": ["time"]}}, "layouts.getOutBounces", "no column recip"),
+        ({"layouts": {"getOpens": [*OF_OPENS, "campaign-id"]}}, "layouts.getOpens", "2 times"),
+        ({"job_interval_hours": 48}, "overlap_hours", "is shorter than job_interval_hours (48)"),
+        ({"schedule": {"zone": "Europe/Berlin", "times": []}}, "schedule.times", "at least 1"),
+        ({"schedule": {"times": ["05:30"]}}, "schedule.zone", "is missing"),
+        ({"schedule": {"zone": "Berlin", "times": ["05:30"]}}, "schedule.zone", "no time zone"),
+        ({"schedule": {"zone": "UTC", "times": ["5:30"]}}, "schedule.times.0", "like 05:30"),
+        ({"schedule": {"zone": "UTC", "times": ["24:00"]}}, "schedule.times.0", "like 05:30"),
+    ],
+)
+def test_response_data_that_does_not_go_together(
+    table: dict[str, Any], keys: dict[str, Any], place: str, words: str
+) -> None:
+    """Each is told with its place."""
+    table["client"]["main"] |= keys
+    (problem,) = problems(table)
+    assert problem.startswith(f"client.main.{place}: ")
+    assert words in problem
+
+
+def test_a_name_that_would_be_read_as_another_file(table: dict[str, Any]) -> None:
+    """Files of a client `unassigned-x` would look like the unassigned ones of a client `x`."""
+    table["client"]["unassigned-x"] = table["client"]["main"]
+    (problem,) = problems(table)
+    assert problem.startswith("client.unassigned-x: ")
+
+
+def test_what_is_told_needs_its_export_files(table: dict[str, Any]) -> None:
+    """Without the files nobody would hear of opens, and nobody would notice."""
+    exports(table)
+    table["client"]["main"] |= {"tell": ["opens"], "campaign_pattern": PATTERN}
+    assert {problem.split(": ")[0] for problem in problems(table)} == {
+        "client.main.exports.getOpens", "client.main.exports.getMailings",
+    }  # fmt: skip
+
+
+def exports(table: dict[str, Any]) -> dict[str, Any]:
+    """Let the client have export files in place of the closed loop."""
+    found: dict[str, Any] = {"sftp": "main", "getOutBounces": {"pattern": "out_.*"},
+                             "getUnsubscribes": {"pattern": "un_.*"}}  # fmt: skip
+    table["client"]["main"] |= {"closed_loop": False, "exports": found}
+    return found
+
+
+def test_export_files_take_the_place_of_the_closed_loop(table: dict[str, Any]):
+    """Each stream has a form of its own, with defaults; a third stream may be there."""
+    exports(table)["getMailingUnsubscribes"] = {"pattern": "m", "content": "full", "header": False}
+    found = build(table, {}).settings.client["main"].exports
+    assert found is not None
+    assert (found.sftp, found.expected_hours, found.settle_minutes) == ("main", 48, 5)
+    assert list(found.files) == [
+        Stream.OUT_BOUNCES, Stream.UNSUBSCRIBES, Stream.MAILING_UNSUBSCRIBES,
+    ]  # fmt: skip
+    assert found.files[Stream.OUT_BOUNCES].model_dump() == {
+        "pattern": "out_.*", "delimiter": ";", "encoding": "utf-8", "header": True,
+        "final_newline": "required", "content": "changes",
+    }  # fmt: skip
+    assert found.files[Stream.MAILING_UNSUBSCRIBES].content == "full"
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "where", "what"),
+    [
+        ("exports", ..., "closed_loop", "come from export files alone, and none are named"),
+        ("closed_loop", True, "exports", "is there beside the closed-loop interface"),
+        ("header_row", True, "header_row", "is for the closed-loop interface"),
+        ("exports.sftp", "other", "exports.sftp", "there is no sftp account other"),
+        ("exports.sftp", ..., "exports.sftp", "is missing"),
+        ("exports.getOutBounces", ..., "exports.getOutBounces", "is missing"),
+        ("exports.getUnsubscribes", ..., "exports.getUnsubscribes", "is missing"),
+        ("exports.getNothing", {"pattern": "x"}, "exports.getNothing", "is no key"),
+        ("exports.typo", 5, "exports.typo", "dictionary"),
+        ("exports.getOutBounces", {}, "exports.getOutBounces.pattern", "is missing"),
+        ("exports.getOutBounces.typo", 5, "exports.getOutBounces.typo", "is no key"),
+        ("exports.getOutBounces.pattern", "(", "exports.getOutBounces.pattern", "no regular"),
+        ("exports.getOutBounces.delimiter", "x", "exports.getOutBounces.delimiter", "'|'"),
+        ("exports.getOutBounces.encoding", "x", "exports.getOutBounces.encoding", "utf-16"),
+        ("exports.getOutBounces.content", "x", "exports.getOutBounces.content", "'full'"),
+        ("exports.expected_hours", 0, "exports.expected_hours", "greater than 0"),
+        ("exports.expected_hours", math.nan, "exports.expected_hours", "finite"),
+        ("exports.settle_minutes", -1, "exports.settle_minutes", "greater than or equal to 0"),
+    ],
+)
+def test_each_problem_of_export_files(
+    table: dict[str, Any], place: str, value: Any, where: str, what: str
+):
+    """One thing wrong gives one problem at its place."""
+    exports(table)
+    assert problems(table) == []
+    put(table, f"client.main.{place}", value)
+    (found,) = problems(table)
+    assert found.startswith(f"client.main.{where}: ")
+    assert what in found
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf])

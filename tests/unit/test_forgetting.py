@@ -1,5 +1,8 @@
 """What is kept goes when its batch ended long enough ago, by a clock that can be believed."""
 
+import os
+from datetime import timedelta
+
 import pytest
 
 from etl.forgetting import Forgetting
@@ -83,3 +86,18 @@ def test_a_clock_that_was_just_set_is_not_believed(house):
         forgetting.turn()
         house.clock.advance(60)
     assert archived(house) == []
+
+
+def test_copies_made_by_the_way_have_their_time(house):
+    """Backups of an earlier version and pages that did not fit hold people: gone after 30 days."""
+    house.open()
+    state, now = house.root / "state", house.clock.wall()
+    (state / "unfit").mkdir()
+    copies = [state / "store.sqlite3.v1-backup", state / "unfit" / "main-getUnsubscribes.json"]
+    for path in copies:
+        path.write_bytes(b"x")
+        os.utime(path, (now.timestamp(), now.timestamp()))
+    for days, left in ((29, 2), (31, 0)):
+        Forgetting(house.world).forget(now + timedelta(days=days))
+        assert sum(path.exists() for path in copies) == left
+    assert (state / "journal.sqlite3").exists()

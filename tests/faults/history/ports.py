@@ -8,7 +8,7 @@ from etl.errors import FarSideRefused, FarSideUnavailable, Mismatch
 from tests.twins.house import Death
 
 VERBS = {
-    "lists": ("describe", "count", "clear", "add", "suppressed", "purge"),
+    "lists": ("describe", "count", "clear", "add", "suppressed", "bounced_out", "purge"),
     "responses": ("now", "page", "blocklist"),
     "drop": ("put", "rename", "stat", "remove", "free"),
 }

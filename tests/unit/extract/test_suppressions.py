@@ -38,7 +38,7 @@ def carriers(*rows: tuple[str, str, str, str]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row")
 
 
-def event(recipient_id: str, digest: bytes = b"", time: str = "") -> Event:
+def event(recipient_id: str, digest: bytes = b"", time: datetime | None = None) -> Event:
     return Event(recipient_id, time, "", digest or recipient_id.encode())
 
 
@@ -55,13 +55,15 @@ def hex_of(text: str, key: StoreKey = KEY) -> str:
 
 
 def owed(store: SuppressionStore, file: str) -> list[tuple[str, ...]]:
-    """Recipient id, entity, opt-in-id, kind and source of what waits, in order."""
-    handover = store.outbox.begin("main", file, "n", "t", AT)
-    rows = [
-        (r.recipient_id, entity_text(r.entity_type, r.entity_id), r.opt_in_id, r.kind, r.source)
-        for r in store.outbox.rows(handover)
-    ]
-    store.outbox.acknowledge(handover)
+    """Recipient id, entity, opt-in-id, kind and source of what waits, what is unassigned first."""
+    rows = []
+    for name in (f"{file}-unassigned", file):
+        handover = store.outbox.begin("main", name, name, "t", AT)
+        rows += [
+            (r.recipient_id, entity_text(r.entity_type, r.entity_id), r.opt_in_id, r.kind, r.source)
+            for r in store.outbox.rows(handover)
+        ]
+        store.outbox.acknowledge(handover)
     return rows
 
 
@@ -340,19 +342,23 @@ def test_freshness_begins_with_the_first_complete_fetch(store: SuppressionStore)
     fresh = store.freshness("main")
     assert (fresh.completed_at, fresh.entries, fresh.blocklist_entries) == (AT, 1, 1)
     (status,) = store.status()
-    assert (status.client, status.waiting) == ("main", {"bounces": 1, "unsubscriptions": 0})
+    waiting = {"bounces": 0, "unsubscriptions": 0, "bounces-unassigned": 1}
+    assert (status.client, status.waiting) == ("main", waiting)
 
 
 def test_a_window_and_its_cursor_are_one(store: SuppressionStore) -> None:
     """When an event of a window cannot be stored, neither the others nor the cursor are."""
-    unstorable = Event("b@example.org", "\ud800", "", b"2")
+    unstorable = Event("b@example.org", None, "\ud800", b"2")
     with pytest.raises(UnicodeEncodeError):
         store.commit_window(
             "main", Stream.OUT_BOUNCES, WINDOW, [event("a@example.org"), unstorable],
             id_rule="email", at=AT,
         )  # fmt: skip
     assert store.read_until("main", Stream.OUT_BOUNCES) is None
-    assert (store.entries("main").height, store.outbox.waiting("main", "bounces")) == (0, 0)
+    assert (store.entries("main").height, store.outbox.waiting("main", "bounces-unassigned")) == (
+        0,
+        0,
+    )
 
 
 def test_a_repetition_is_one_only_where_windows_overlap(store: SuppressionStore) -> None:

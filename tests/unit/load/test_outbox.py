@@ -40,6 +40,10 @@ def store(tmp_path: Path) -> Iterator[SuppressionStore]:
 
 
 def bounce(store: SuppressionStore, *addresses: str) -> None:
+    """Somebody whose address the CRM knows bounces."""
+    rows = {"address": addresses, "entity_type": "contact", "entity_id": "1", "opt_in_id": "7"}
+    batch = f"{len(addresses)}-{addresses[0]}"
+    store.remember_carriers("main", batch, batch, pl.DataFrame(rows), AT)
     store.add_found("main", [Found(each, "bounced", "code-4", AT) for each in addresses])
 
 

@@ -13,9 +13,9 @@ import pytest
 
 from etl.durable import KnownFolder
 from etl.extract.keyed import StoreKey
-from etl.extract.learned import KIND_OF, Event, Found, Kind
+from etl.extract.learned import KIND_OF, Event, Found, Kind, Mailing
 from etl.extract.suppressions import SuppressionStore, open_store
-from etl.load.outbox import COLUMNS, FILES, hand_over
+from etl.load.outbox import FILES, hand_over
 from etl.load.outcome import SUPPRESSION_CODES
 from etl.ports import Stream, Window
 from etl.shipped import shipped
@@ -25,6 +25,7 @@ from etl.transform.plan import CheckPlan, Consent
 from etl.transform.rules import compile_rules, failures
 from etl.transform.schema import load_schema
 
+EVENTS = [stream for stream in Stream if stream is not Stream.MAILINGS]
 AT = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 ID_OF_NOBODY, ID_OF_TWO = "nobody@example.org", "two@example.org"
 
@@ -48,13 +49,18 @@ def fill(store: SuppressionStore) -> int:
     rows = {"address": [ID_OF_TWO, ID_OF_TWO], "entity_type": ["contact", "lead"],
             "entity_id": ["1", 'ü;"2"'], "opt_in_id": ["7", "7"]}  # fmt: skip
     store.remember_carriers("main", "feed", "batch", pl.DataFrame(rows), AT)
-    times = ("2026-11-24T09:00:00Z", "", "24.11.2026 10:00")
+    times = (AT, None, AT)
     events = [
-        Event(identity, time, mailing, f"{identity}{number}".encode())
+        Event(
+            identity, time, mailing, f"{identity}{number}".encode(),
+            category=("hardbounce", "softbounce")[number % 2], link="https://a.test/;",
+        )
         for identity in (ID_OF_NOBODY, ID_OF_TWO)
-        for number, (time, mailing) in enumerate(zip(times, ("", "77", "77"), strict=True))
-    ]
-    for stream in Stream:
+        for number, (time, mailing) in enumerate(zip(times, ("77", "77", "78"), strict=True))
+    ]  # fmt: skip
+    mailings = [Mailing("77", "spring"), Mailing("78", "summer")]
+    store.commit_mailings("main", Window(0, 1), mailings, AT)
+    for stream in EVENTS:
         store.commit_window("main", stream, Window(0, 1), events, id_rule="email", at=AT)
     finds: list[tuple[Kind, str]] = [
         ("unsubscribed", "live-check"), ("blocklisted", "live-check"),
@@ -65,19 +71,19 @@ def fill(store: SuppressionStore) -> int:
             store.add_found("main", [Found(identity, kind, source, AT)])
     assert {kind for kind, _ in finds} | set(KIND_OF.values()) == set(get_args(Kind))
     lines_of_an_event = 1 + len(rows["address"])
-    return lines_of_an_event * (len(times) * len(Stream) + len(finds))
+    return lines_of_an_event * (len(times) * len(EVENTS) + len(finds))
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_the_schema_names_the_columns_of_the_file(file: str) -> None:
     """The same columns in the same order, and nothing else."""
-    assert tuple(field.name for field in schema(file).fields) == COLUMNS
+    assert tuple(field.name for field in schema(file).fields) == FILES[file]
 
 
 def judged(file: str, content: bytes) -> tuple[int, list[str]]:
     """How many rows a response file has, and which rules of its schema some row breaks."""
     header, *rows = csv.reader(io.StringIO(content.decode(), newline=""), delimiter=";")
-    assert header == list(COLUMNS)
+    assert header == list(FILES[file])
     plan = CheckPlan(schema(file), Consent(None, None, None), "recipient-id")
     # What holds for the technical fields of a drop is no rule of this schema.
     rules = [rule for rule in compile_rules(plan) if rule.code not in ("email", "empty-consent")]
@@ -94,12 +100,13 @@ def test_what_is_handed_over_fits_the_schema(store: SuppressionStore, tmp_path: 
     folder = tmp_path / "responses"
     folder.mkdir()
     done = hand_over("main", store.outbox, KnownFolder.at(folder), AT)
-    assert {each.file for each in done} == set(FILES)
+    assert {each.file for each in done} == set(FILES) | {f"{file}-unassigned" for file in FILES}
     read = 0
     for each in done:
         content = (folder / each.name).read_bytes()
-        assert content.startswith(";".join(COLUMNS).encode() + b"\r\n")
-        rows, broken = judged(each.file, content)
+        file = each.file.removesuffix("-unassigned")
+        assert content.startswith(";".join(FILES[file]).encode() + b"\r\n")
+        rows, broken = judged(file, content)
         assert broken == []
         read += rows
     assert read == lines
@@ -112,6 +119,9 @@ def test_what_is_handed_over_fits_the_schema(store: SuppressionStore, tmp_path: 
         ("bounces", "opt-in-id", "7", "max-length"),
         ("bounces", "recipient-id", "", "required"),
         ("bounces", "source", "live-check", "enum"),
+        ("opens", "campaign-id", "", "required"),
+        ("opens", "kind", "clicked", "enum"),
+        ("clicks", "source", "getOpens", "enum"),
         ("unsubscriptions", "kind", "bounced", "enum"),
         ("unsubscriptions", "derived", "no", "enum"),
         ("unsubscriptions", "media-type", "FAX", "enum"),
@@ -120,10 +130,15 @@ def test_what_is_handed_over_fits_the_schema(store: SuppressionStore, tmp_path: 
 )
 def test_another_cell_does_not_fit(file: str, column: str, cell: str, code: str) -> None:
     """The schemas say more than that there are cells."""
-    kind, source = {"bounces": ("bounced", "code-4")}.get(file, ("unsubscribed", "code-2"))
-    row = dict.fromkeys(COLUMNS, "") | {
+    kind, source = {
+        "bounces": ("bounced", "code-4"), "unsubscriptions": ("unsubscribed", "code-2"),
+        "opens": ("opened", "getOpens"), "clicks": ("clicked", "getClicks"),
+    }[file]  # fmt: skip
+    row = dict.fromkeys(FILES[file], "") | {
         "recipient-id": ID_OF_TWO, "media-type": "EMAIL", "kind": kind, "source": source,
     }  # fmt: skip
+    if "campaign-id" in row:
+        row["campaign-id"] = "spring"
     for cells, broken in ((row, []), (row | {column: cell}, [f"{column} {code}"])):
-        content = ";".join(COLUMNS) + "\r\n" + ";".join(cells.values()) + "\r\n"
+        content = ";".join(FILES[file]) + "\r\n" + ";".join(cells.values()) + "\r\n"
         assert judged(file, content.encode()) == (1, broken)

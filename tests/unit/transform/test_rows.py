@@ -3,9 +3,19 @@
 import pytest
 
 from etl.reasons import REASONS, About
-from etl.transform.check import Limits
+from etl.transform.check import Limits, plan_problems
 from etl.transform.split import CHUNK_RECORDS
-from tests.unit.transform.drops import PLAN, checked, codes, drop, plan, record
+from tests.unit.transform.drops import (
+    COLUMNS,
+    DESCRIPTOR,
+    PLAN,
+    checked,
+    codes,
+    drop,
+    loaded,
+    plan,
+    record,
+)
 
 NARROW = plan(limits=Limits(line_bytes=200), entity_types=("contact",))
 
@@ -232,3 +242,20 @@ def test_a_quoted_field_that_outgrows_the_limit_costs_its_first_line():
     answer = checked(drop(rows), NARROW)
     assert [code for _, code, _ in codes(answer)][:2] == ["open-quote", "short-record"]
     assert answer.rows["entity_id"].to_list() == ["C-1"]
+
+
+def test_who_does_not_want_to_be_tracked_is_known():
+    """A yes, and what is neither yes nor no, is kept from opens and clicks; empty is no opt-out."""
+    fields = [*DESCRIPTOR["fields"], {"name": "quiet", "type": "boolean"}]
+    with_column = plan(schema=loaded({"fields": fields}), tracking_opt_out="quiet")
+    header = ";".join([*COLUMNS, "quiet"])
+    said = ["true", "false", "", "perhaps"]
+    rows = [f"{record(number)};{word}" for number, word in enumerate(said)]
+    answer = checked(drop(rows, header), with_column)
+    assert answer.carriers["untracked"].to_list() == [True, False, False, True]
+    assert codes(answer) == [(3, "type", "quiet")]
+    assert "untracked" not in checked(drop([record(0)])).carriers.columns
+    assert checked(drop([f"{record(0)};x"], header), with_column).carriers.height == 1
+    for column in ("nix", "email"):
+        (problem,) = plan_problems(plan(tracking_opt_out=column))
+        assert column in problem

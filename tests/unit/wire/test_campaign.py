@@ -60,10 +60,26 @@ def test_the_live_check_asks_in_batches(session: CampaignSession, server) -> Non
     assert all(b'soapenc:arrayType="xsd:string[' in request for request in asked)
 
 
+def test_the_bounce_limit_is_one_call_an_id(session: CampaignSession, server) -> None:
+    """Under Campaign's own spelling, with the id as its one argument; a wrong answer is none."""
+    name = "isBounceCounterThresholdExeeded"
+    server.answer.says(name, ok(name, "true", "xsd:boolean"), ok(name, "false", "xsd:boolean"))
+    assert CampaignList(session).bounced_out(["a@x.test", "b@x.test"]) == [True, False]
+    asked = [request for request in server.requests if name.encode() in request]
+    assert [request.partition(b"<in1>")[2].partition(b"<")[0] for request in asked] == [
+        b"a@x.test", b"b@x.test",
+    ]  # fmt: skip
+    assert all(b"/RpcResponse " in request for request in asked)
+    server.answer.says(name, ok(name, "maybe", "xsd:boolean"))
+    with pytest.raises(FarSideUnavailable):
+        CampaignList(session).bounced_out(["a@x.test"])
+
+
 def test_nothing_to_ask_or_add_makes_no_call(session: CampaignSession, server) -> None:
     """Empty sequences are answered here; not even a login is made."""
     campaign = CampaignList(session)
     assert campaign.suppressed([], []).unsubscribed == []
+    assert campaign.bounced_out([]) == []
     assert campaign.add(12, Recipients(("name",), [], [], [])) == []
     assert server.requests == []
 

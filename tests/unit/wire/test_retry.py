@@ -16,6 +16,7 @@ ASKING = {
     "describe": lambda port: port.describe(1),
     "count": lambda port: port.count(1),
     "suppressed": lambda port: port.suppressed(["1"], []),
+    "bounced_out": lambda port: port.bounced_out(["1"]),
     "purge": lambda port: port.purge(1),
 }
 CHANGING = {"clear": lambda port: port.clear(1), "add": lambda port: port.add(1, ROWS)}
@@ -113,6 +114,17 @@ def test_a_failed_batch_of_the_live_check_costs_that_batch(
     assert answer.blocklisted == [True, False, True]
     sizes = [(made["ids"], made["addresses"]) for made in twin.schedule.made("suppressed")]
     assert sizes == [(2, 0), (2, 0), (2, 0), (1, 0), (0, 2), (0, 1)]
+
+
+def test_a_failed_question_about_bounces_costs_that_question(
+    twin: TwinList, clock: TwinClock
+) -> None:
+    """Ids are asked one by one; only the one whose answer was lost is asked again."""
+    twin.bounced = {"2"}
+    twin.fail_next("bounced_out", away(), skip=1)
+    assert RetryingList(twin, clock).bounced_out(["1", "2", "3"]) == [False, True, False]
+    asked = [made["ids"] for made in twin.schedule.made("bounced_out")]
+    assert asked == [("1",), ("2",), ("2",), ("3",)]
 
 
 @pytest.mark.parametrize(
