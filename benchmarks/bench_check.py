@@ -27,7 +27,7 @@ from etl.shipped import shipped
 from etl.transform.check import Attribute, CheckPlan, Consent, Refusal, check
 from etl.transform.encode import encode
 from etl.transform.schema import load_schema
-from etl.transform.suppress import keyed_texts, suppress
+from etl.transform.suppress import keyed_texts, suppress, tagged
 
 KEY = b"a key for the benchmark"
 ENTRIES, ENTRIES_THAT_HIT = 20_000, 1_000
@@ -122,7 +122,8 @@ def ours(source: Path, target: Path) -> None:
     found = check(data, plan)
     if isinstance(found, Refusal) or found.refusal is not None:
         raise SystemExit("the drop is refused")
-    hits = suppress(found.rows, pl.read_ipc(source.with_name("entries.arrow")), [], [KEY])
+    asked = tagged(found.rows, [KEY])
+    hits = suppress(found.rows, asked, pl.read_ipc(source.with_name("entries.arrow")), [])
     if hits.is_empty():
         raise SystemExit("nobody was suppressed")
     fit = found.rows.join(hits, on="record", how="anti", maintain_order="left")
@@ -160,17 +161,21 @@ YARDSTICKS = ("polars scan_csv, sink_csv", "csv module, strict")
 
 def measure(name: str, source: Path, target: Path) -> Cost:
     """Run a path in a process of its own."""
-    command = [sys.executable, __file__, "--path", name, str(source), str(target)]
+    return measure_with([sys.executable, __file__, "--path", name, str(source), str(target)])
+
+
+def measure_with(command: list[str]) -> Cost:
+    """Run a command that prints its peak memory."""
     began = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         if child.stdout is None:
-            raise AssertionError(name)
+            raise AssertionError(command)
         peak_kib = child.stdout.read()
         _, status, usage = os.wait4(child.pid, 0)
         wall = time.perf_counter() - began
         child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode != 0:
-        raise SystemExit(f"{name} failed")
+        raise SystemExit(f"{command} failed")
     return Cost(wall, usage.ru_utime + usage.ru_stime, int(peak_kib) * 1024 / MIB)
 
 

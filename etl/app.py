@@ -204,7 +204,6 @@ def world(config: Config, clock: Clock) -> Iterator[World]:
                     config=config,
                     journal=journal,
                     store=store,
-                    keys=tuple(key.secret for key in store_keys(config)),
                     inbox=Inbox(settings.folders.inbox, settings.instance),
                     responses=KnownFolder.at(settings.folders.responses),
                     receipts=KnownFolder.at(settings.folders.receipts),

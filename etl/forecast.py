@@ -25,9 +25,9 @@ from etl.load.ledger import ALREADY, INSERTED, Ledger
 from etl.reasons import REASONS, About
 from etl.rollback import find_undo, kept_rows
 from etl.settings import Feed
+from etl.staging import suppressed_by_store
 from etl.transform.check import Refusal, check
 from etl.transform.compare import compare, returning
-from etl.transform.suppress import suppress
 
 NOT_ASKED = "Campaign is not asked here; everybody is asked about again before the refill"
 
@@ -128,8 +128,7 @@ def _file(memory: Memory, feed: Feed, file: Path, answer: dict[str, Any]) -> _Th
 def _compare(memory: Memory, feed: Feed, then: _Then, answer: dict[str, Any]) -> None:
     """Suppress by the store, compare with what the list holds, and ask the guards."""
     store = memory.store
-    keys = [key.secret for key in store.keys]
-    hits = suppress(then.rows, store.entries(feed.client), store.patterns(feed.client), keys)
+    hits = suppressed_by_store(store, feed.client, then.rows)
     sent = then.rows.join(hits, on="record", how="anti")
     now = _listed_now(memory, feed)
     answer |= {

@@ -20,7 +20,7 @@ from etl.extract.folding import folded_address
 from etl.extract.lifts import LIFTED, Entry, wishes
 from etl.journal.requests import LIFT
 from etl.options import DEFAULT, AsJson, ConfigPath, Why, answer, load_config
-from etl.transform.suppress import suppress
+from etl.transform.suppress import is_blocked
 
 suppression = typer.Typer(help="Who must not be mailed.", no_args_is_help=True)
 
@@ -114,8 +114,7 @@ def _matching(patterns: Sequence[str], person: str) -> int:
         "record": [0], "address": [folded_address(person)], "address_dropped": [person],
         "entity_type": [""], "entity_id": [""],
     })  # fmt: skip
-    nothing = pl.DataFrame(schema=dict.fromkeys(("key", "kind", "source", "about"), pl.String))
-    return sum(suppress(row, nothing, [pattern], ()).height for pattern in patterns)
+    return sum(is_blocked(row, [pattern]).height for pattern in patterns)
 
 
 def _told(name: str, found: Sequence[Entry], patterns: int, about: str) -> dict[str, Any]:

@@ -44,10 +44,11 @@ class SqliteFile:
         except OSError as error:
             raise Mismatch("disk-error", detail=type(error).__name__) from None
 
-    def check(self, steps: Sequence[str]) -> None:
+    def check(self, steps: Sequence[str], most_bytes: int | None = None) -> None:
         """Refuse a damaged file or a newer one; bring an empty or older one up to date.
 
-        Step n leads from version n to version n + 1. An older file is copied beside first.
+        Step n leads from version n to version n + 1. An older file is copied beside first. A
+        file of more than `most_bytes` is not walked through; its damages show when it is read.
         """
         version = len(steps)
         with self.errors():
@@ -59,7 +60,9 @@ class SqliteFile:
                 raise self.damaged(f"it has version {found}, this release knows {version}")
             if found == 0 and (tables or self.read_only):
                 raise self.damaged("it has no version")
-            if found and self.connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+            walked = most_bytes is None or self.path.stat().st_size <= most_bytes
+            check = "PRAGMA quick_check(1)"
+            if found and walked and self.connection.execute(check).fetchone()[0] != "ok":
                 raise self.damaged("quick_check failed")
             if found < version:
                 if self.read_only:

@@ -15,11 +15,12 @@ from etl.batch import Batch
 from etl.durable import write_file
 from etl.errors import Mismatch, RejectedDrop
 from etl.extract.learned import Found, Kind
+from etl.extract.suppressions import SuppressionStore
 from etl.lifting import bounced_alone, come_back
 from etl.settings import Feed
 from etl.transform.check import ATTRIBUTE, Checked, CheckPlan, Refusal, check
 from etl.transform.encode import OutputDialect, encode
-from etl.transform.suppress import suppress
+from etl.transform.suppress import suppress, tagged
 from etl.world import World
 
 ORIGINAL, ACCEPTED, STAGED = "original", "accepted.csv", "staged.arrow"
@@ -99,12 +100,7 @@ def suppressed_now(
     says goes into the store and the CRM's files. With the name of a `drop`, Campaign is also asked
     whether people whom nothing but a bounce keeps out may be mailed again.
     """
-    stored = suppress(
-        rows,
-        world.store.entries(feed.client),
-        world.store.patterns(feed.client),
-        world.keys,
-    ).select("record", "kind")
+    stored = suppressed_by_store(world.store, feed.client, rows).select("record", "kind")
     bounced = [] if drop is None else bounced_alone(rows, stored, feed.recipient.id, drop)
     doubtful = [record for each in bounced for record in each.records]
     certain = stored.filter(~pl.col("record").is_in(doubtful))
@@ -115,6 +111,13 @@ def suppressed_now(
     back = [] if drop is None else come_back(world, feed.client, asked, drop)
     stored = stored.filter(~pl.col("record").is_in(back))
     return pl.concat([stored, live]).unique(maintain_order=True)
+
+
+def suppressed_by_store(store: SuppressionStore, client: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """Who of `rows` must not be mailed by what we know: one line (record, kind, source) each."""
+    asked = tagged(rows, [key.secret for key in store.keys])
+    entries = store.among(client, asked["key"])
+    return suppress(rows, asked, entries, store.patterns(client))
 
 
 def refused_live(world: World, feed: Feed, rows: pl.DataFrame) -> pl.DataFrame:

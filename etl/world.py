@@ -1,8 +1,8 @@
 """What a drop's life needs of the world, put together once by the composition root."""
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from etl.config import Config
@@ -28,8 +28,6 @@ class World:
     config: Config
     journal: Journal
     store: SuppressionStore
-    keys: Sequence[bytes] = field(repr=False)
-    """Secrets of the store, for look-ups."""
     inbox: Inbox
     responses: KnownFolder
     receipts: KnownFolder

@@ -165,6 +165,37 @@ def suppressing(
             yield kind, source, about, [key for (key,) in block]
 
 
+def among(
+    connection: sqlite3.Connection, client: str, asked: Sequence[bytes]
+) -> list[tuple[str, str, str, str]]:
+    """Key (32 hex digits), kind, source and about of everybody suppressed now, of these keys alone.
+
+    `asked` is sorted: so both tables are walked from page to page. Whichever of the two is smaller
+    is walked, the other one looked up.
+    """
+    connection.execute("CREATE TEMP TABLE IF NOT EXISTS asked (key BLOB PRIMARY KEY) WITHOUT ROWID")
+    connection.execute("DELETE FROM temp.asked")
+    connection.executemany("INSERT INTO temp.asked VALUES (?)", ((key,) for key in asked))
+    found = []
+    for origin, kind, source, about in connection.execute(
+        "SELECT id, kind, source, about FROM origins WHERE client = ? ORDER BY id", (client,)
+    ).fetchall():
+        more = connection.execute(
+            "SELECT 1 FROM entries WHERE origin = ? LIMIT 1 OFFSET ?", (origin, len(asked))
+        ).fetchone()
+        walked = (
+            "temp.asked a CROSS JOIN entries e" if more else "entries e CROSS JOIN temp.asked a"
+        )
+        hits = connection.execute(
+            f"SELECT lower(hex(e.key)) FROM {walked}"  # noqa: S608 - our own words
+            " WHERE e.origin = ? AND e.key = a.key AND e.lifted IS NULL",
+            (origin,),
+        )
+        found += [(key, kind, source, about) for (key,) in hits]
+    connection.execute("DELETE FROM temp.asked")
+    return found
+
+
 def _origin(connection: sqlite3.Connection, *cells: str) -> int:
     """The number of an origin (client, kind, source, about, key id), given out if there is none."""
     asked = "SELECT id FROM origins WHERE (client, kind, source, about, key_id) = (?, ?, ?, ?, ?)"

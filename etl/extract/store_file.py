@@ -87,6 +87,8 @@ CREATE TABLE lags (client TEXT NOT NULL, at INTEGER NOT NULL, seconds INTEGER NO
 CREATE TABLE handed (client TEXT NOT NULL, name TEXT NOT NULL, at TEXT NOT NULL,
   PRIMARY KEY (client, name)) STRICT, WITHOUT ROWID
 """
+WALKED_BYTES = 64 * 1024 * 1024
+"""Up to two million entries are walked through at a start; more would delay it by seconds."""
 STEPS = (SCHEMA, CLOSED_LOOP)
 """Step n leads from version n to n + 1; a step is never changed."""
 
@@ -102,7 +104,7 @@ def open_file(path: Path, keys: Sequence[StoreKey], *, read_only: bool = False) 
     if not read_only:
         store.create()
     try:
-        store.check(STEPS)
+        store.check(STEPS, WALKED_BYTES)
         with store.errors():
             _compare_keys(store, keys)
     except BaseException:

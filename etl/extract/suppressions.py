@@ -83,6 +83,13 @@ class SuppressionStore:
                 parts.append(pl.DataFrame({"key": keys}).with_columns(**said))
         return pl.concat(parts)
 
+    def among(self, client: str, keys: pl.Series) -> pl.DataFrame:
+        """What `entries` gives, of these keys (32 hex digits) alone."""
+        asked = sorted({bytes.fromhex(key) for key in keys.unique()})
+        with self._file.read() as connection:
+            found = entries.among(connection, client, asked)
+        return pl.DataFrame(found, schema=_SCHEMA, orient="row")
+
     def patterns(self, client: str) -> list[str]:
         """The client's blocklist entries with wildcards, as Campaign writes them."""
         with self._file.read() as connection:

@@ -11,7 +11,8 @@ import polars_hash as plh
 
 from etl.transform.address import fold, folded
 
-__all__ = ["PATTERN_KIND", "fold", "folded", "keyed", "keyed_texts", "suppress",
+__all__ = ["PATTERN_KIND", "fold", "folded", "is_blocked", "keyed", "keyed_texts", "suppress",
+           "tagged",
            "wildcard_to_regex"]  # fmt: skip
 
 KEY_HEX_CHARS = 32
@@ -20,6 +21,7 @@ PATTERN_KIND = "blocklisted"
 PATTERN_SOURCE = "blocklist"
 
 _PATTERNS_AT_ONCE = 100
+_TAGGED = pl.Schema({"record": pl.UInt32, "about": pl.String, "key": pl.String})
 _SCHEMA = pl.Schema({"record": pl.UInt32, "kind": pl.String, "source": pl.String})
 
 
@@ -57,34 +59,43 @@ def wildcard_to_regex(pattern: str) -> str:
     return f"^(?is:{''.join(parts)})$"
 
 
-def suppress(
-    rows: pl.DataFrame, entries: pl.DataFrame, patterns: Sequence[str], keys: Sequence[bytes]
-) -> pl.DataFrame:
-    """Give record, kind, source for everything that speaks against mailing a row.
+def tagged(rows: pl.DataFrame, keys: Sequence[bytes]) -> pl.DataFrame:
+    """Give what the store may know a row by: record, about, and key as `keyed` gives it.
 
-    `rows` is `Checked.rows`. `entries` has key (as `keyed` with one of `keys` gives it), kind,
-    source and about: `address` where the key is of a folded address, `entity` where it is of
-    `entity-type:entity-id`. `patterns` are blocklist entries with wildcards. A row without a line
-    here may be mailed.
+    `rows` is `Checked.rows`; `about` is `address` where the key is of the folded address, `entity`
+    where it is of `entity-type:entity-id`.
     """
-    found = [pl.DataFrame(schema=_SCHEMA)]
     entity = pl.concat_str("entity_type", pl.lit(":"), "entity_id")
     named = (pl.col("entity_type") != "") & (pl.col("entity_id") != "")
     texts = {"address": fold(pl.col("address")), "entity": pl.when(named).then(entity)}
-    for about, wanted in entries.partition_by("about", as_dict=True).items():
-        text = texts[str(about[0])]
-        for key in keys:
-            hits = rows.select("record", key=keyed(text, key)).join(wanted, on="key", how="inner")
-            found.append(hits.select("record", "kind", "source").cast(_SCHEMA))
+    found = [
+        rows.select("record", about=pl.lit(about), key=keyed(text, key))
+        for about, text in texts.items()
+        for key in keys
+    ]
+    return pl.concat([pl.DataFrame(schema=_TAGGED), *found]).filter(pl.col("key").is_not_null())
+
+
+def suppress(
+    rows: pl.DataFrame, asked: pl.DataFrame, entries: pl.DataFrame, patterns: Sequence[str]
+) -> pl.DataFrame:
+    """Give record, kind, source for everything that speaks against mailing a row.
+
+    `rows` is `Checked.rows` and `asked` is `tagged` of them. `entries` has key, kind, source and
+    about, of all these keys at least. `patterns` are blocklist entries with wildcards. A row
+    without a line here may be mailed.
+    """
+    hits = asked.join(entries, on=["about", "key"], how="inner")
+    found = [pl.DataFrame(schema=_SCHEMA), hits.select("record", "kind", "source").cast(_SCHEMA)]
     if patterns:
-        blocked = _matching(rows, patterns).select(
+        blocked = is_blocked(rows, patterns).select(
             "record", kind=pl.lit(PATTERN_KIND), source=pl.lit(PATTERN_SOURCE)
         )
         found.append(blocked.cast(_SCHEMA))
     return pl.concat(found).unique().sort("record", "kind", "source")
 
 
-def _matching(rows: pl.DataFrame, patterns: Sequence[str]) -> pl.DataFrame:
+def is_blocked(rows: pl.DataFrame, patterns: Sequence[str]) -> pl.DataFrame:
     """Keep the rows of which a pattern matches the address, as sent or as dropped."""
     expressions = [wildcard_to_regex(pattern) for pattern in _variants(patterns)]
     addresses = (

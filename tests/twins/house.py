@@ -102,7 +102,6 @@ class House:
             config=config,
             journal=Journal(state / "journal.sqlite3"),
             store=open_store(state / "store.sqlite3", [StoreKey("k", SECRET.encode())]),
-            keys=(SECRET.encode(),),
             inbox=Inbox(self.root / "inbox", "one"),
             responses=KnownFolder.at(self.root / "responses"),
             receipts=KnownFolder.at(self.root / "receipts"),

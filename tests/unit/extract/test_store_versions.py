@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from etl.errors import Mismatch
+from etl.extract import entries
 from etl.extract.keyed import StoreKey
 from etl.extract.learned import Event
 from etl.extract.store_file import STEPS
 from etl.extract.suppressions import open_store
 from etl.ports import Stream, Window
+from etl.sqlite_file import SqliteFile
 
 AT = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 KEY = StoreKey("k", b"a key for tests.")
@@ -90,3 +92,29 @@ def test_a_newer_store_is_refused(earlier: Path) -> None:
     with pytest.raises(Mismatch) as refused:
         open_store(earlier, [KEY])
     assert refused.value.code == "store-damaged"
+
+
+def test_a_large_file_is_not_walked_through_and_its_damage_shows_when_it_is_read(
+    earlier: Path,
+) -> None:
+    """The start is quick; the first question that meets the damage is refused with a reason."""
+    with closing(open_store(earlier, [KEY])) as store:
+        events = [Event(f"{n}@example.org", None, "", b"%d" % n) for n in range(5000)]
+        store.commit_window(
+            "main", Stream.OUT_BOUNCES, Window(0, 1), events, id_rule="email", at=AT
+        )
+    size = earlier.stat().st_size
+    with earlier.open("r+b") as file:
+        for place in range(size // 8192 * 4096, size, 4096):
+            file.seek(place)
+            file.write(b"\xff" * 64)
+    walked = SqliteFile(earlier, "store-damaged")
+    with closing(walked), pytest.raises(Mismatch) as refused:
+        walked.check(STEPS, size)
+    assert refused.value.code == "store-damaged"
+    opened = SqliteFile(earlier, "store-damaged")
+    with closing(opened):
+        opened.check(STEPS, size - 1)
+        with pytest.raises(Mismatch) as met, opened.read() as connection:
+            entries.among(connection, "main", [KEY.tag(f"{n}@example.org") for n in range(5000)])
+        assert met.value.code == "store-damaged"

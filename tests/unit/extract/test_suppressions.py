@@ -12,6 +12,7 @@ import pytest
 from etl.errors import ConfigError, Mismatch
 from etl.extract.folding import folded_address
 from etl.extract.keyed import StoreKey, entity_text
+from etl.extract.lifts import wishes
 from etl.extract.suppressions import Event, Found, SuppressionStore, open_store
 from etl.ports import Stream, Window
 
@@ -389,3 +390,26 @@ def test_an_older_drop_adds_who_is_in_no_newer_one(store: SuppressionStore) -> N
     bounced = [event("b@example.org")]
     store.commit_window("main", Stream.OUT_BOUNCES, WINDOW, bounced, id_rule="email", at=AT)
     assert [row[1] for row in owed(store, "bounces")] == ["contact:1"]
+
+
+@pytest.mark.parametrize(("asked", "hits"), [(0, 0), (1, 3), (3, 7), (30, 37), (300, 48)])
+def test_asked_for_some_keys_it_gives_what_it_gives_of_all(
+    store: SuppressionStore, asked: int, hits: int
+) -> None:
+    """Whether fewer are asked for or fewer are there; nobody of another client, none lifted."""
+    people = [f"{number}@example.org" for number in range(40)]
+    store.commit_window(
+        "main", Stream.OUT_BOUNCES, WINDOW, [event(each) for each in people], id_rule="email", at=AT
+    )
+    few = [Found(each, "unsubscribed", "live-check", AT) for each in people[::9]]
+    store.add_found("main", few)
+    store.add_found("other", [Found(each, "bounced", "code-4", AT) for each in people])
+    store.replace_blocklist("main", people[:5], at=AT)
+    store.lifts.lift("main", wishes(store.lifts.speaking_against("main", people[9])), AT)
+    tags = [KEY.tag(f"{number}@example.org").hex() for number in range(asked)]
+    everything = store.entries("main")
+    expected = everything.filter(pl.col("key").is_in(tags))
+    found = store.among("main", pl.Series([*tags, *tags], dtype=pl.String))
+    columns = everything.columns
+    assert found.sort(columns).equals(expected.sort(columns))
+    assert found.height == hits
