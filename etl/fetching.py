@@ -4,6 +4,7 @@ By an interval, or by a schedule of local times; a missed run is caught up once.
 is not known here.
 """
 
+import sqlite3
 from datetime import datetime, timedelta
 
 from etl.errors import EtlError
@@ -27,27 +28,32 @@ class Fetching:
         """Fetch what is due, and everything when an operator asked for it."""
         world = self._world
         asked = [each for each in world.journal.requests.waiting() if each.verb == "fetch"]
-        outcome = "done"
+        outcome = None
         try:
-            for client in world.campaigns:
-                now = world.clock.wall()
-                if asked or self._is_due(client, now):
-                    self._tried[client] = now
-                    failure = refresh(world, client, tuple(Stream))
-                    if failure is None:
-                        world.journal.requests.beat(f"fetched {client}", stamp(now))
-                    else:
-                        outcome = failure.code
-                    hand_over_now(world, client)
-        except EtlError as error:
-            outcome = error.code
+            due = [each for each in world.campaigns if asked or self._is_due(each)]
+            failed = [code for client in due for code in self._fetch(client)]
+            outcome = failed[0] if failed else "done"
+        except (EtlError, OSError, sqlite3.Error) as error:
+            outcome = error.code if isinstance(error, EtlError) else "disk-error"
             raise
         finally:
-            for each in asked:
-                world.journal.requests.taken(each, outcome, world.clock.wall())
+            # None when the service is told to stop meanwhile: then the next one takes it.
+            if outcome is not None:
+                for each in asked:
+                    world.journal.requests.taken(each, outcome, world.clock.wall())
 
-    def _is_due(self, client: str, now: datetime) -> bool:
-        settings = self._world.config.settings
+    def _fetch(self, client: str) -> list[str]:
+        """Fetch and hand over; codes of what failed. Only what is whole counts as a run."""
+        world, now = self._world, self._world.clock.wall()
+        self._tried[client] = now
+        report = refresh(world, client, tuple(Stream))
+        hand_over_now(world, client, fetched=report.complete)
+        if report.complete:
+            world.journal.requests.beat(f"fetched {client}", stamp(now))
+        return [error.code for error in report.failures.values()]
+
+    def _is_due(self, client: str) -> bool:
+        settings, now = self._world.config.settings, self._world.clock.wall()
         schedule = schedule_of(settings.client[client])
         tried = self._tried.get(client)
         if schedule is None:

@@ -66,7 +66,7 @@ def forget_copies(state: Path, now: datetime, days: int) -> None:
     They are backups of an earlier version's files, and pages of response data that did not fit.
     """
     limit = (now - timedelta(days=days)).timestamp()
-    for path in (*state.glob("*-backup"), *state.glob("unfit/*.json")):
+    for path in (*state.glob("*-backup"), *state.glob("unfit/*")):
         if path.stat().st_mtime < limit:
             path.unlink()
 

@@ -8,42 +8,45 @@ import re
 from collections.abc import Collection
 from dataclasses import asdict
 from datetime import time
-from functools import partial
 from zoneinfo import ZoneInfo
 
-from etl.errors import EtlError
 from etl.extract.layouts import configured
-from etl.extract.responses import ClientPlan, fetch
+from etl.extract.responses import ROWS_AT_ONCE, ClientPlan, FetchReport, fetch
 from etl.load.outbox import FILES, Form, hand_over
 from etl.log import Event, log
 from etl.ports import SUPPRESSING, Stream
 from etl.schedule import Schedule
-from etl.settings import Client
+from etl.settings import Client, Settings
 from etl.world import World
 
+ALARMS = ("page-layout", "exports-missing")
+"""Failures that do not pass by themselves."""
 PROGRESS_ROWS = 50_000
 STATUS = "responses "
 PROGRESS = "fetching "
 """With the client's name: entries in the daemon's pulse."""
 
 
-def refresh(world: World, client: str, only: Collection[Stream] = SUPPRESSING) -> EtlError | None:
-    """Fetch a client's response data and blocklist; return why nothing at all could be fetched.
+def refresh(world: World, client: str, only: Collection[Stream] = SUPPRESSING) -> FetchReport:
+    """Fetch a client's response data and blocklist; before a transfer that is what suppresses.
 
-    Before a transfer that is what suppresses. A source that fails is told in the log and leaves the
-    data as old as it was.
+    A source that fails is told in the log and leaves the data as old as it was.
     """
+    before = world.store.gaps(client)
     report = fetch(
-        client_plan(world, client), world.campaigns[client].responses, world.store, world.clock,
-        only=only, progress=partial(_tell_progress, world, client),
+        client_plan(world.config.settings, client),
+        world.campaigns[client].responses, world.store, world.clock,
+        only=only, progress=_Progress(world, client),
     )  # fmt: skip
     for source, error in report.failures.items():
-        event = Event.ALARM if error.code == "page-layout" else Event.FAR_SIDE
+        event = Event.ALARM if error.code in ALARMS else Event.FAR_SIDE
         log(event, client=client, source=source, code=error.code, sentence=error.sentence)
-    for stream, found in report.streams.items():
-        if found.lost_hours:
-            log(Event.ALARM, client=client, source=stream.value, code="response-gap",
-                lost_hours=round(found.lost_hours, 1))  # fmt: skip
+    # Noted with the window that has it, whatever became of the rest of the fetch.
+    for gap in world.store.gaps(client):
+        if gap not in before:
+            hours = round((gap.until - gap.since).total_seconds() / 3600, 1)
+            log(Event.ALARM, client=client, source=gap.stream.value, code="response-gap",
+                lost_hours=hours)  # fmt: skip
     if report.blocklist is not None and report.blocklist.shrunk:
         log(Event.ALARM, client=client, code="suppression-shrunk",
             before=report.blocklist.before, now=report.blocklist.given)  # fmt: skip
@@ -51,35 +54,49 @@ def refresh(world: World, client: str, only: Collection[Stream] = SUPPRESSING) -
         entries = world.store.freshness(client).entries
         world.journal.requests.count_entries(client, entries)
     log(Event.FETCHED, client=client, complete=report.complete, new_events=report.new_events)
-    _tell_status(world, client)
-    return report.unasked
+    _tell_status(world, client, report)
+    return report
 
 
-def _tell_status(world: World, client: str) -> None:
+def _tell_status(world: World, client: str, report: FetchReport) -> None:
     """Put into the journal what `etl status` says of response data: it has no key of the store."""
     lag = world.store.lag(client)
+    completed = world.store.freshness(client).completed_at
     told = {
+        "completed_at": completed.isoformat() if completed else None,
+        "failing": {source: error.code for source, error in report.failures.items()},
         "read_until": {each: at.isoformat() for each, at in world.store.read_at(client).items()},
         "unsubscription_to_effect": None if lag is None else asdict(lag),
     }
     world.journal.requests.beat(f"{STATUS}{client}", json.dumps(told))
 
 
-def _tell_progress(world: World, client: str, stream: Stream, rows: int) -> None:
-    """Say now and then how far a long fetch is, in the log and for whoever waits for it."""
-    if rows and rows % PROGRESS_ROWS == 0:
-        log(Event.FETCHING, client=client, source=stream.value, rows=rows)
-        world.journal.requests.beat(f"{PROGRESS}{client}", f"{stream.value}: {rows} rows")
+class _Progress:
+    """Says now and then how far a long fetch is, in the log and for whoever waits for it."""
+
+    def __init__(self, world: World, client: str) -> None:
+        self._world = world
+        self._client = client
+        self._told: dict[Stream, int] = {}
+
+    def __call__(self, stream: Stream, rows: int) -> None:
+        """Told after every page."""
+        if rows // PROGRESS_ROWS > self._told.get(stream, 0):
+            self._told[stream] = rows // PROGRESS_ROWS
+            log(Event.FETCHING, client=self._client, source=stream.value, rows=rows)
+            words = f"{stream.value}: {rows} rows"
+            self._world.journal.requests.beat(f"{PROGRESS}{self._client}", words)
 
 
-def hand_over_now(world: World, client: str) -> None:
-    """Write what waits for the CRM.
+def hand_over_now(world: World, client: str, *, fetched: bool = True) -> None:
+    """Write what waits for the CRM; files without rows only after a fetch that says so.
 
     FarSideUnavailable when its folder cannot be written: then there is no transfer either.
     """
     table = world.config.settings.responses
     told = world.config.settings.client[client].tell
-    form = Form(table.delimiter, table.empty, tuple(each for each in told if each in FILES))
+    empty = table.empty if fetched else "none"
+    form = Form(table.delimiter, empty, tuple(each for each in told if each in FILES))
     at, outbox = world.clock.wall(), world.store.outbox
     done = hand_over(client, outbox, world.responses, at, form, world.token)
     for file in done:
@@ -88,9 +105,8 @@ def hand_over_now(world: World, client: str) -> None:
         outbox.taken(client, [file.name for file in done])
 
 
-def client_plan(world: World, client: str) -> ClientPlan:
+def client_plan(settings: Settings, client: str) -> ClientPlan:
     """How a client's response data is read."""
-    settings = world.config.settings
     table = settings.client[client]
     rules = {feed.recipient.id for feed in settings.feed if feed.client == client}
     zone = ZoneInfo(table.time_zone) if table.time_zone else None
@@ -104,6 +120,10 @@ def client_plan(world: World, client: str) -> ClientPlan:
         layouts={each: configured(each, table.layouts.get(each), zone) for each in table.streams},
         header_row=table.header_row,
         repeating=frozenset(each for each, file in files.items() if file.content == "full"),
+        opt_outs=any(feed.tracking_opt_out for feed in settings.feed if feed.client == client),
+        any_id=table.other_ids == "unassigned",
+        job_interval_hours=table.job_interval_hours,
+        rows_at_once=None if table.exports else ROWS_AT_ONCE,
         campaign=re.compile(table.campaign_pattern) if table.campaign_pattern else None,
         max_shrink=settings.suppression.max_shrink,
     )

@@ -3,13 +3,15 @@
 Files first; only when these are sound are the far sides asked.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 from etl import app
 from etl.config import Config
 from etl.errors import ConfigError, EtlError, FarSideUnavailable, Problem
+from etl.extract.responses import ClientPlan, read_page
+from etl.freshness import client_plan
 from etl.guards import list_problems
-from etl.ports import Clock, RecipientList, Stream, Window
+from etl.ports import Clock, RecipientList, Window
 from etl.settings import Feed
 from etl.world import Campaign
 
@@ -55,17 +57,18 @@ def far_problems(config: Config) -> Iterator[tuple[Problem, int]]:
         drop.close()
     for name, campaign in app.campaigns(config, clock, tries=1).items():
         exports = config.settings.client[name].exports
-        streams = config.settings.client[name].streams
+        plan = client_plan(config.settings, name)
         if exports is not None:
             hours = exports.expected_hours
-            yield from _stream_problems(f"client.{name}.exports", campaign, clock, streams, hours)
+            yield from _stream_problems(f"client.{name}.exports", campaign, clock, plan, hours)
         # The clock of export files is our own, so another question has to log in.
         first = campaign.responses.now if exports is None else campaign.responses.blocklist
         login = list(_asked(f"client.{name}", first))
         yield from login
         if not login:
             if exports is None:
-                yield from _stream_problems(f"client.{name}", campaign, clock, streams)
+                hours = 2 * plan.job_interval_hours
+                yield from _stream_problems(f"client.{name}", campaign, clock, plan, hours)
             yield from _client_problems(f"client.{name}", campaign)
             for feed in config.settings.feed:
                 if feed.client == name and feed.list is not None:
@@ -75,22 +78,21 @@ def far_problems(config: Config) -> Iterator[tuple[Problem, int]]:
 
 
 def _stream_problems(
-    where: str,
-    campaign: Campaign,
-    clock: Clock,
-    streams: Sequence[Stream],
-    hours: float = 0.001,
+    where: str, campaign: Campaign, clock: Clock, plan: ClientPlan, hours: float
 ) -> Iterator[tuple[Problem, int]]:
-    """What keeps response data of so many hours from being read.
+    """What keeps response data of so many hours from being read, and from being understood.
 
     It is told once where several streams have it in common.
     """
     now = int(clock.wall().timestamp() * 1000)
     window = Window(now - int(hours * 3_600_000), now)
     told = set()
-    for stream in streams:
+    for stream in plan.streams:
         # As above.
-        for problem in _asked(where, lambda s=stream: campaign.responses.page(s, window, 0)):  # type: ignore[misc]
+        for problem in _asked(
+            where,
+            lambda s=stream: read_page(plan, s, campaign.responses.page(s, window, 0)),  # type: ignore[misc]
+        ):
             if problem not in told:
                 told.add(problem)
                 yield problem

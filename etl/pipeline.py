@@ -133,7 +133,7 @@ class Pipeline:
         content, checked = read_checked(world, feed, batch)
         now = world.clock.wall()
         world.store.remember_carriers(feed.client, feed.name, batch.id, checked.carriers, now)
-        guard_freshness(world, feed, away=refresh(world, feed.client))
+        guard_freshness(world, feed, away=refresh(world, feed.client).unasked)
         staged = stage(world, feed, batch, content, checked)
         facts = {**staged.facts, "notes": [*staged.facts["notes"], *self._notes(batch, feed)]}
         if checked.rejected_rows:

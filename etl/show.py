@@ -55,6 +55,8 @@ def _response_data(name: str, told: dict[str, Any], now: datetime) -> dict[str, 
     }
     return {
         "client": name,
+        "completed_at": told["completed_at"],
+        "failing": told["failing"],
         "age_hours_by_source": ages,
         "unsubscription_to_effect": told["unsubscription_to_effect"],
     }

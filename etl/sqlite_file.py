@@ -44,11 +44,14 @@ class SqliteFile:
         except OSError as error:
             raise Mismatch("disk-error", detail=type(error).__name__) from None
 
-    def check(self, steps: Sequence[str], most_bytes: int | None = None) -> None:
+    def check(
+        self, steps: Sequence[str], most_bytes: int | None = None, not_kept: Sequence[str] = ()
+    ) -> None:
         """Refuse a damaged file or a newer one; bring an empty or older one up to date.
 
         Step n leads from version n to version n + 1. An older file is copied beside first. A
         file of more than `most_bytes` is not walked through; its damages show when it is read.
+        The copy lacks the rows of the tables `not_kept`.
         """
         version = len(steps)
         with self.errors():
@@ -67,7 +70,7 @@ class SqliteFile:
             if found < version:
                 if self.read_only:
                     raise Mismatch("not-migrated", file=self.path.name, found=found, known=version)
-                self._bring_up_to_date(steps)
+                self._bring_up_to_date(steps, not_kept)
             if _tables(self.connection) != _tables_of(tuple(steps)):
                 # Made by a build that was never released under this version.
                 raise self.damaged("its tables are not those of its version")
@@ -75,7 +78,7 @@ class SqliteFile:
     def _version(self) -> int:
         return int(self.connection.execute("PRAGMA user_version").fetchone()[0])
 
-    def _bring_up_to_date(self, steps: Sequence[str]) -> None:
+    def _bring_up_to_date(self, steps: Sequence[str], not_kept: Sequence[str]) -> None:
         """Take every step that is due in one transaction; a death leaves it all to be done."""
         with self.write() as db:
             # Asked again under the lock: another process may have been here meanwhile.
@@ -83,14 +86,14 @@ class SqliteFile:
             if found >= len(steps):
                 return
             if found:
-                self._back_up(found)
+                self._back_up(found, not_kept)
             for step in steps[found:]:
                 for statement in filter(str.strip, step.split(";")):
                     db.execute(statement)
             db.execute(f"PRAGMA user_version={len(steps)}")
         fsync_folder(self.path.parent)
 
-    def _back_up(self, found: int) -> None:
+    def _back_up(self, found: int, not_kept: Sequence[str]) -> None:
         """Copy the file as it is now to `NAME.v1-backup`, private, whole or not at all, durably."""
         target = self.path.with_name(f"{self.path.name}.v{found}-backup")
         temporary = target.with_name(temporary_name(target.name))
@@ -106,6 +109,9 @@ class SqliteFile:
                 source = self._connect()
                 try:
                     source.backup(copy)
+                    copy.execute("PRAGMA secure_delete=ON")
+                    for table in not_kept:
+                        copy.execute(f"DELETE FROM {table}")  # noqa: S608 - our own words
                     # One file alone: no WAL beside it that a rename would leave behind.
                     copy.execute("PRAGMA journal_mode=DELETE")
                 finally:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from etl.batch import Batch
 from etl.errors import GuardTripped
+from etl.journal.batches import moment
 from etl.log import Event, log
 from etl.settings import Feed
 from etl.world import World
@@ -17,7 +18,8 @@ NOT_TAKEN = "crm-not-taken"
 class CrmGate:
     """Lets a batch through when the CRM has taken what it was given before the batch came here.
 
-    What it is given later, at every further try, keeps no batch back.
+    What it is given later, at every further try, keeps no batch back; after a restart that counts
+    from when the batch was held for it.
     """
 
     def __init__(self, world: World) -> None:
@@ -26,12 +28,14 @@ class CrmGate:
 
     def wait(self, batch: Batch, feed: Feed) -> None:
         """Raise GuardTripped (`crm-not-taken`) while the CRM has not taken its files."""
-        came = self._came.setdefault(batch.id, self._world.clock.wall())
+        detail = self._world.journal.batches.detail(batch)
+        since = detail["held_since"] if detail["held_was"] == NOT_TAKEN else None
+        now = self._world.clock.wall()
+        came = self._came.setdefault(batch.id, moment(since) if since else now)
         files = not_taken(self._world, feed.client, came)
         if files:
             minutes = self._world.config.settings.responses.wait_minutes
             raise GuardTripped(NOT_TAKEN, files=files, minutes=minutes)
-        del self._came[batch.id]
 
     def took(self, batch: Batch) -> bool:
         """Whether a batch that waits for the CRM may go on."""

@@ -7,7 +7,7 @@ stores an address, and opens no transaction: its caller's holds it.
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -27,8 +27,8 @@ class Carrier:
     entity_type: str
     entity_id: str
     opt_in_id: str
-    untracked: bool = False
-    """Whether the person does not want opens and clicks to be told."""
+    untracked: bool | None = None
+    """Whether the person does not want opens and clicks to be told; None where no drop said."""
 
 
 def remember(
@@ -52,10 +52,12 @@ def remember(
         return  # the same drop, checked once more after a crash or a wait
     older = last is not None and last > batch
     seen = int(at.timestamp())
-    untracked = pl.col(UNTRACKED) if UNTRACKED in rows.columns else pl.lit(value=False)
-    rows = rows.select(
-        pl.col(COLUMNS).fill_null(""), untracked.fill_null(value=True).cast(pl.Int8)
-    ).filter(pl.col("address") != "")
+    said = pl.lit(None)
+    if UNTRACKED in rows.columns:
+        said = pl.col(UNTRACKED).fill_null(value=True)
+    rows = rows.select(pl.col(COLUMNS).fill_null(""), said.cast(pl.Int8).alias(UNTRACKED)).filter(
+        pl.col("address") != ""
+    )
     tags = {key.id: key.tags(rows["address"]) for key in keys}
     connection.execute(
         "INSERT INTO carrier_feeds (client, feed, key_id, batch) VALUES (?, ?, ?, ?)"
@@ -86,9 +88,10 @@ def remember(
         if first[address] not in known
     )
     connection.executemany(
-        "INSERT OR IGNORE INTO carriers"
+        "INSERT INTO carriers"
         " (feed, key, entity_type, entity_id, opt_in_id, untracked, seen)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        " VALUES (?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET untracked = max(untracked, excluded.untracked)",
         ((ours, *row, seen) for row in tagged),
     )
 
@@ -110,7 +113,7 @@ def of_address(
     ).fetchall():
         if key_id in at_hand:
             found += [
-                (seen, Carrier(entity_type, entity_id, opt_in_id, bool(untracked)))
+                (seen, Carrier(entity_type, entity_id, opt_in_id, _said(untracked)))
                 for seen, entity_type, entity_id, opt_in_id, untracked in connection.execute(
                     "SELECT seen, entity_type, entity_id, opt_in_id, untracked FROM carriers"
                     " WHERE feed = ? AND key = ?",
@@ -146,7 +149,7 @@ def of_entities(
         ):
             entity = entity_text(entity_type, entity_id).lower()
             if entity in wanted:
-                carrier = Carrier(entity_type, entity_id, opt_in_id, bool(untracked))
+                carrier = Carrier(entity_type, entity_id, opt_in_id, _said(untracked))
                 found.setdefault(entity, []).append((seen, carrier))
                 addresses.setdefault(entity, set()).add((key_id, tag))
     return {
@@ -156,8 +159,18 @@ def of_entities(
 
 
 def _newest(found: Iterable[tuple[int, Carrier]]) -> list[Carrier]:
-    """One carrier per entity, the one of the newest drop, in a fixed order."""
+    """One carrier per entity, the one of the newest drop, in a fixed order.
+
+    A yes to not being tracked stays one, whichever drop said it.
+    """
     kept: dict[tuple[str, str], Carrier] = {}
     for _, carrier in sorted(found, key=lambda each: (each[0], each[1].opt_in_id)):
-        kept[carrier.entity_type, carrier.entity_id] = carrier
+        entity = carrier.entity_type, carrier.entity_id
+        before = kept[entity].untracked if entity in kept else None
+        said = [each for each in (before, carrier.untracked) if each is not None]
+        kept[entity] = replace(carrier, untracked=any(said) if said else None)
     return [kept[entity] for entity in sorted(kept)]
+
+
+def _said(untracked: int | None) -> bool | None:
+    return None if untracked is None else bool(untracked)

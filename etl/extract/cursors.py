@@ -21,6 +21,14 @@ def read_until(connection: sqlite3.Connection, client: str, stream: Stream) -> i
     return None if row is None else int(row[0])
 
 
+def put_back(connection: sqlite3.Connection, client: str, stream: Stream, until_ms: int) -> None:
+    """Let a stream be read up to an earlier moment: the clock that said the later one was wrong."""
+    connection.execute(
+        "UPDATE cursors SET until_ms = ? WHERE client = ? AND stream = ?",
+        (until_ms, client, stream.value),
+    )
+
+
 def move_on(
     connection: sqlite3.Connection,
     client: str,

@@ -27,7 +27,7 @@ def note(
 
     The live check or a code of addAll3 may have told of the person earlier.
     """
-    now, oldest = int(at.timestamp()), int((at - TOLD).timestamp())
+    now = int(at.timestamp())
     happened = int(time.timestamp())
     effects = [now]
     for person in people:
@@ -40,9 +40,14 @@ def note(
                 (client, UNSUBSCRIBED, person.key_id, person.tag, happened),
             )
         ]
-    connection.execute("DELETE FROM lags WHERE client = ? AND at < ?", (client, oldest))
     seconds = max(0, min(effects) - happened)
     connection.execute("INSERT INTO lags VALUES (?, ?, ?)", (client, now, seconds))
+
+
+def forget(connection: sqlite3.Connection, client: str, at: datetime) -> None:
+    """Forget what is no longer told."""
+    oldest = int((at - TOLD).timestamp())
+    connection.execute("DELETE FROM lags WHERE client = ? AND at < ?", (client, oldest))
 
 
 def of(connection: sqlite3.Connection, client: str) -> Lag | None:

@@ -67,14 +67,16 @@ def check_header(stream: Stream, layout: Layout, row: Sequence[str | None]) -> N
         raise _unfit(stream, "the first row is no header")
 
 
-def read_event(stream: Stream, layout: Layout, row: Sequence[str | None]) -> Event:
+def read_event(
+    stream: Stream, layout: Layout, row: Sequence[str | None], *, any_id: bool = False
+) -> Event:
     """Read a row of any stream but the mailings; EtlError(`page-layout`) where it does not fit.
 
     That a recipient id looks like one keeps names of columns, and another column taken for it by
-    a wrong layout, from being told as people.
+    a wrong layout, from being told as people; `any_id` is for accounts with lists of other ids.
     """
     cells = _cells(stream, layout, row)
-    if not _RECIPIENT_ID.fullmatch(cells[RECIPIENT_ID]):
+    if not any_id and not _RECIPIENT_ID.fullmatch(cells[RECIPIENT_ID]):
         raise _unfit(stream, "the recipient id is neither an address nor type:id")
     return Event(
         recipient_id=cells[RECIPIENT_ID],

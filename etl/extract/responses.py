@@ -8,27 +8,24 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar
 
 from etl.errors import EtlError, FarSideUnavailable
 from etl.extract import layouts
 from etl.extract.layouts import Layout
-from etl.extract.learned import Blocklist, IdRule
+from etl.extract.learned import Blocklist, Event, IdRule, Mailing
 from etl.extract.suppressions import SuppressionStore
 from etl.ports import PAGE_ROWS, SUPPRESSING, Clock, Responses, Stream, Window
 
 ROWS_AT_ONCE = 200_000
-SHORTEST_MS = 60_000
-"""A window of this length is read whatever it holds."""
 EDGE_MS = 1_000
 """Cut windows overlap by this, for it is unknown whether Campaign's include their ends."""
+NEED_MAILINGS = (Stream.OPENS, Stream.CLICKS)
 MOST_PAGES = 10_000
 """Ten million rows: more is a far side that never ends a window."""
 
 _DAY_MS = 24 * 60 * 60 * 1000
 _HOUR_MS = 60 * 60 * 1000
 _CLOCK, _BLOCKLIST = "getCurrentTime", "blocklist"
-T = TypeVar("T")
 Progress = Callable[[Stream, int], None]
 """Told after every page: the stream, and how many of its rows were read in this fetch."""
 
@@ -58,8 +55,15 @@ class ClientPlan:
     """Finds the CRM's campaign (group `campaign`) in the name of a mailing."""
     max_shrink: float = 0.5
     """A blocklist that lost more than this share is not taken over."""
-    rows_at_once: int = ROWS_AT_ONCE
-    """A window that holds more is cut in two: that bounds memory, and what a failure costs."""
+    opt_outs: bool = False
+    """Whether drops of the client say who does not want to be tracked."""
+    any_id: bool = False
+    """Whether a recipient id may be anything, as in lists that are not ours."""
+    job_interval_hours: float = 24
+    """How often Campaign writes export files: a shorter window may hold a single one."""
+    rows_at_once: int | None = ROWS_AT_ONCE
+    """A window that holds more is cut in two, unless one export file alone may be so long; None
+    where cutting saves nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,9 @@ def fetch(
         return FetchReport(client.name, False, streams, None, {_CLOCK: error})
     fetching = _Fetch(client, responses, store, until_ms, began, progress)
     for stream in client.streams:
-        if stream in only:
+        # Without its mailing an open would be left out, in the end for good.
+        lacks_mailings = stream in NEED_MAILINGS and Stream.MAILINGS.value in failures
+        if stream in only and not lacks_mailings:
             try:
                 streams[stream] = fetching.stream(stream)
             except EtlError as error:
@@ -135,6 +141,24 @@ def fetch(
     if complete:
         store.complete_fetch(client.name, began)
     return FetchReport(client.name, complete, streams, blocklist, failures)
+
+
+def read_page(
+    client: ClientPlan, stream: Stream, page: Sequence[Sequence[str | None]], start_row: int = 0
+) -> list[Event | Mailing]:
+    """Read a page as the client's rows are laid out; EtlError (`page-layout`) where one is not.
+
+    `start_row` says whether it may begin with names of columns.
+    """
+    layout = client.layouts.get(stream) or layouts.assumed(stream)
+    names_first = client.header_row and start_row == 0
+    if names_first and page:
+        layouts.check_header(stream, layout, page[0])
+    if stream is Stream.MAILINGS:
+        return [layouts.read_mailing(layout, row, client.campaign) for row in page[names_first:]]
+    return [
+        layouts.read_event(stream, layout, row, any_id=client.any_id) for row in page[names_first:]
+    ]
 
 
 class _TooMany(Exception):  # noqa: N818 - no error: the window is cut
@@ -157,13 +181,12 @@ class _Fetch:
         client = self.client
         last = self.store.read_until(client.name, stream)
         oldest = self.until_ms - client.lifetime_days * _DAY_MS
-        since_ms = oldest
-        if last is not None:
-            since_ms = max(oldest, last - int(client.overlap_hours * _HOUR_MS))
-        if since_ms >= self.until_ms:
-            raise FarSideUnavailable(
-                "campaign-answer", call=_CLOCK, detail="its clock went back behind the last window"
-            )
+        overlap_ms = int(client.overlap_hours * _HOUR_MS)
+        if last is not None and last - self.until_ms >= overlap_ms:
+            # A clock was far ahead once and is right again: nothing is read up to then.
+            last = self.until_ms
+            self.store.put_back(client.name, stream, last)
+        since_ms = oldest if last is None else max(oldest, last - overlap_ms)
         gap = None if last is None or last >= oldest else Window(last, oldest)
         rows = new = 0
         windows = [Window(since_ms, self.until_ms)]
@@ -187,55 +210,38 @@ class _Fetch:
     ) -> tuple[int, int]:
         """Read a window page by page and commit it as a whole; rows read, and new events."""
         client, store = self.client, self.store
-        layout = client.layouts.get(stream) or layouts.assumed(stream)
+        rows = list(self._rows(stream, window, before))
         if stream is Stream.MAILINGS:
-            mailings = list(
-                self._rows(
-                    stream, window, layout, before,
-                    lambda row: layouts.read_mailing(layout, row, client.campaign),
-                )
-            )  # fmt: skip
+            mailings = [each for each in rows if isinstance(each, Mailing)]
             store.commit_mailings(client.name, window, mailings, self.at, gap)
             return len(mailings), 0
-        events = list(
-            self._rows(
-                stream, window, layout, before,
-                lambda row: layouts.read_event(stream, layout, row),
-            )
-        )  # fmt: skip
+        events = [each for each in rows if isinstance(each, Event)]
         new = store.commit_window(
             client.name, stream, window, events,
-            id_rule=client.id_rule, at=self.at, repeats=stream in client.repeating, gap=gap,
+            id_rule=client.id_rule, at=self.at, repeats=stream in client.repeating,
+            opt_outs=client.opt_outs, gap=gap,
         )  # fmt: skip
         return len(events), new
 
-    def _rows(
-        self,
-        stream: Stream,
-        window: Window,
-        layout: Layout,
-        before: int,
-        read: Callable[[Sequence[str | None]], T],
-    ) -> Iterator[T]:
+    def _rows(self, stream: Stream, window: Window, before: int) -> Iterator[Event | Mailing]:
         """All rows of a window, read; of a page that does not fit nothing, but it is kept."""
         start_row = 0
         for page in self._pages(stream, window):
             try:
-                names_first = self.client.header_row and start_row == 0
-                if names_first and page:
-                    layouts.check_header(stream, layout, page[0])
-                read_rows = [read(row) for row in page[names_first:]]
+                read = read_page(self.client, stream, page, start_row)
             except EtlError as error:
                 unfit = self.store.unfit(self.client.name)
                 unfit.keep(stream, window, start_row, page, error.sentence)
                 raise
             start_row += len(page)
             self.progress(stream, before + start_row)
-            yield from read_rows
+            yield from read
 
     def _pages(self, stream: Stream, window: Window) -> Iterator[list[list[str | None]]]:
         """Every page of a window; one that is not full is the last."""
-        cut = window.until_ms - window.since_ms > SHORTEST_MS
+        most_rows = self.client.rows_at_once
+        length_hours = (window.until_ms - window.since_ms) / _HOUR_MS
+        cut = most_rows is not None and length_hours >= 2 * self.client.job_interval_hours
         start_row = 0
         for _ in range(MOST_PAGES):
             page = self.responses.page(stream, window, start_row)
@@ -245,7 +251,7 @@ class _Fetch:
             start_row += len(page)
             if len(page) < PAGE_ROWS:
                 return
-            if cut and start_row >= self.client.rows_at_once:
+            if cut and most_rows is not None and start_row >= most_rows:
                 raise _TooMany
         detail = f"a page has more than {PAGE_ROWS} rows, or a window more than {MOST_PAGES} pages"
         raise FarSideUnavailable("campaign-answer", call=stream.value, detail=detail)

@@ -24,6 +24,7 @@ from etl.extract.learned import (
     Event,
     Found,
     Freshness,
+    Gap,
     IdRule,
     Kind,
     Lag,
@@ -51,8 +52,7 @@ def open_store(
 ) -> "SuppressionStore":
     """Open `suppressions.sqlite3`; new rows are made with the first key, all serve look-ups.
 
-    Raises ConfigError (`store-key`) for another key, Mismatch (`store-damaged`) for a store that
-    is damaged or newer than this release.
+    Raises what `open_file` raises.
     """
     return SuppressionStore(open_file(path, keys, read_only=read_only), keys)
 
@@ -137,6 +137,11 @@ class SuppressionStore:
         with self._file.read() as connection:
             return cursors.read_until(connection, client, stream)
 
+    def put_back(self, client: str, stream: Stream, until_ms: int) -> None:
+        """Let a stream be read up to an earlier moment, after a clock that was far ahead."""
+        with self._file.write() as connection:
+            cursors.put_back(connection, client, stream, until_ms)
+
     def commit_window(
         self,
         client: str,
@@ -147,15 +152,16 @@ class SuppressionStore:
         id_rule: IdRule,
         at: datetime,
         repeats: bool = False,
+        opt_outs: bool = False,
         gap: Window | None = None,
     ) -> int:
         """Take in a whole window and move the stream's cursor, together; return the new events.
 
-        `gap` is time that Campaign had forgotten already, noted with it; `repeats` says that every
-        export repeats the rows of the one before.
+        `gap` is time that Campaign had forgotten already; the others are as in windows.Source.
         """
-        source = windows.Source(client, stream, window, id_rule, repeats)
         with self._file.write() as connection:
+            first = cursors.read_until(connection, client, stream) is None
+            source = windows.Source(client, stream, window, id_rule, repeats, opt_outs, first)
             new = windows.take_in(connection, self.keys, source, events, at)
             cursors.move_on(connection, client, stream, window, gap, at)
         return new
@@ -191,7 +197,8 @@ class SuppressionStore:
             kept = before if shrunk else len(distinct)
             connection.execute(
                 "INSERT INTO blocklists VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
-                " SET kept = excluded.kept, given = excluded.given, at = excluded.at",
+                " SET kept = excluded.kept, given = excluded.given,"
+                " at = iif(excluded.kept = excluded.given, excluded.at, at)",
                 (client, kept, len(distinct), at.isoformat()),
             )
             if not shrunk:
@@ -210,6 +217,11 @@ class SuppressionStore:
             }
             blocklist = _blocklist_at(connection, client)
         return found | ({BLOCKLIST: blocklist} if blocklist else {})
+
+    def gaps(self, client: str) -> list[Gap]:
+        """Time that Campaign may have forgotten before it was read, noticed of late."""
+        with self._file.read() as connection:
+            return cursors.gaps(connection, client)
 
     def lag(self, client: str) -> Lag | None:
         """How long unsubscriptions took of late to have their effect; None without any."""

@@ -29,8 +29,11 @@ from etl.ports import Stream, Window
 
 BOUNCE_CATEGORIES = ("hardbounce", "softbounce")
 """Campaign's words for an answer that is a bounce (docs.developers.optimizely.com, responsews)."""
-NO_BOUNCE, NO_CAMPAIGN, OPTED_OUT = "no-bounce", "no-campaign", "tracking-opt-out"
+NO_BOUNCE, NO_CAMPAIGN = "no-bounce", "no-campaign"
+OPTED_OUT, OPT_OUT_UNKNOWN = "tracking-opt-out", "tracking-opt-out-unknown"
 """Why an event is not told to the CRM."""
+WAITING = {NO_CAMPAIGN, OPT_OUT_UNKNOWN}
+"""What may be told later: a mailing, or a drop, may say more."""
 _TOLD: Mapping[Stream, tuple[str, str]] = {
     Stream.OPENS: (OPENS, "opened"),
     Stream.CLICKS: (CLICKS, "clicked"),
@@ -48,6 +51,10 @@ class Source:
     id_rule: IdRule
     repeats: bool = False
     """Whether every export repeats all rows of the one before: then a row is new only once."""
+    opt_outs: bool = False
+    """Whether drops say who does not want to be tracked: then nobody is told of who did not say."""
+    first: bool = False
+    """Whether it is the first window of the stream: how long its events took says nothing."""
 
 
 def take_in(
@@ -63,13 +70,15 @@ def take_in(
     one; the export file of any other lies before this window's start. What cannot be told yet,
     because its mailing is not known, is looked at again while it is seen.
     """
-    _forget_seen(connection, source)
+    if not source.repeats:
+        _forget_seen(connection, source)
+    lags.forget(connection, source.client, at)
     ids = (event.recipient_id for event in events)
     entities = [each for each in ids if _is_entity(each, source.id_rule)]
     carried = carriers.of_entities(connection, source.client, entities)
     new = 0
     for event in events:
-        where = (source.client, source.stream.value, event.digest)
+        where = (source.client, source.stream.value, _seen_as(connection, keys, source, event))
         fresh = connection.execute(
             "INSERT OR IGNORE INTO seen (client, stream, digest, until_ms) VALUES (?, ?, ?, ?)",
             (*where, source.window.until_ms),
@@ -83,13 +92,15 @@ def take_in(
         if source.stream in KIND_OF:
             if fresh:
                 _suppress(connection, keys, source, event, carried, at)
-        elif fresh or _waits_for_its_mailing(connection, where):
+        elif fresh or _may_be_told_now(connection, where):
             left_out = _tell(connection, keys, source, event, carried, at)
             if left_out or not fresh:
                 connection.execute(
                     "UPDATE seen SET left_out = ? WHERE (client, stream, digest) = (?, ?, ?)",
                     (left_out, *where),
                 )
+    if source.repeats and events:
+        _forget_seen(connection, source)
     return new
 
 
@@ -121,10 +132,30 @@ def left_out(connection: sqlite3.Connection, client: str) -> dict[Stream, dict[s
     return found
 
 
+def _seen_as(
+    connection: sqlite3.Connection, keys: Sequence[StoreKey], source: Source, event: Event
+) -> bytes:
+    """The keyed hash under which a row is, or will be, remembered: a row may be an address alone.
+
+    One that was remembered under an earlier key, or by the first release without any, stays so.
+    """
+    first, *others = [key.tag(event.digest.hex()) for key in keys]
+    for earlier in (*others, event.digest):
+        if connection.execute(
+            "SELECT 1 FROM seen WHERE (client, stream, digest) = (?, ?, ?)",
+            (source.client, source.stream.value, earlier),
+        ).fetchone():
+            return earlier
+    return first
+
+
 def _forget_seen(connection: sqlite3.Connection, source: Source) -> None:
     """Forget rows that no later window can hold; what was left out for good is counted now."""
     where = (source.client, source.stream.value, source.window.since_ms)
     over = "client = ? AND stream = ? AND until_ms <= ?"
+    if source.repeats:
+        # Forgotten is who is not in the newest export, however old the one before is.
+        where, over = (*where[:2], source.window.until_ms), over.replace("<=", "<")
     connection.execute(
         "INSERT INTO left_out SELECT client, stream, left_out, count(*) FROM seen"  # noqa: S608 - our own words
         f" WHERE {over} AND left_out IS NOT NULL GROUP BY left_out"
@@ -134,11 +165,11 @@ def _forget_seen(connection: sqlite3.Connection, source: Source) -> None:
     connection.execute(f"DELETE FROM seen WHERE {over}", where)  # noqa: S608 - our own words
 
 
-def _waits_for_its_mailing(connection: sqlite3.Connection, where: tuple[str, str, bytes]) -> bool:
+def _may_be_told_now(connection: sqlite3.Connection, where: tuple[str, str, bytes]) -> bool:
     (left_out,) = connection.execute(
         "SELECT left_out FROM seen WHERE (client, stream, digest) = (?, ?, ?)", where
     ).fetchone()
-    return bool(left_out == NO_CAMPAIGN)
+    return left_out in WAITING
 
 
 def _suppress(
@@ -152,7 +183,7 @@ def _suppress(
     """Suppress whom the event is about, and owe the CRM a line."""
     kind = KIND_OF[source.stream]
     people, carried_by = _people(connection, keys, source, event, carried, kind)
-    if kind == UNSUBSCRIBED and event.time is not None:
+    if kind == UNSUBSCRIBED and event.time is not None and not source.first:
         lags.note(connection, source.client, people, event.time, at)
     fact = Fact(
         kind=kind,
@@ -227,10 +258,12 @@ def _tell(
             return NO_CAMPAIGN
     carried_by = _carriers(connection, keys, source, event, carried)
     if source.stream is not Stream.RESPONSES:
-        told = [each for each in carried_by if not each.untracked]
-        if carried_by and not told:
+        # The open is the address's; who of its entities it was nobody knows.
+        said = {each.untracked for each in carried_by}
+        if True in said:
             return OPTED_OUT
-        carried_by = told
+        if source.opt_outs and said != {False}:
+            return OPT_OUT_UNKNOWN
     line = outbox_rows.Line(
         recipient_id=event.recipient_id, kind=kind, source=source.stream.value, time=_iso(event),
         mailing_id=event.mailing_id, campaign_id=campaign_id, link=event.link,
@@ -254,4 +287,4 @@ def _iso(event: Event) -> str:
 
 def _is_entity(recipient_id: str, id_rule: IdRule) -> bool:
     """Whether an id is `entity-type:entity-id`; a client may have lists of both rules."""
-    return id_rule == "entity" or ("@" not in recipient_id and ":" in recipient_id)
+    return ":" in recipient_id and (id_rule == "entity" or "@" not in recipient_id)

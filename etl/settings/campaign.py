@@ -125,6 +125,9 @@ class Client(Table):
     """Whether the first row of a window holds names of columns."""
     time_zone: Zone | None = None
     """Of times that Campaign writes without one; without it such a page does not fit."""
+    other_ids: Literal["stop", "unassigned"] = "stop"
+    """What a recipient id that is neither an address nor type:id does: it stops its window, or is
+    told as nobody's, for accounts whose other lists have ids of their own."""
     tell: list[Literal["bounces", "opens", "clicks"]] = Field(default_factory=list)
     """What else the CRM is told: bounces below the limit, opens and clicks of its campaigns."""
     campaign_pattern: CampaignPattern | None = None

@@ -1,6 +1,9 @@
 """When response data is fetched: by interval or schedule, missed runs once; and what is told."""
 
 import csv
+import io
+import json
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,7 +11,8 @@ import pytest
 from etl import show
 from etl.errors import FarSideUnavailable
 from etl.fetching import Fetching
-from etl.ports import Stream
+from etl.log import configure
+from etl.ports import Stopped, Stream
 from tests.servers.service import people
 from tests.twins.house import House
 
@@ -93,6 +97,62 @@ def test_a_run_that_failed_is_tried_again(house):
         fetching.turn()
         counted.append(fetches(house))
     assert counted == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("broken", ["a page", "the blocklist", "the folder"])
+def test_a_run_that_is_not_whole_is_tried_again(house, broken):
+    """A source that suppresses fails, or the folder is away: the run counts for nothing yet."""
+    house.client = {"schedule": BERLIN}
+    fetching = Fetching(house.open())
+    if broken == "the folder":
+        (house.root / "responses").rename(house.root / "away")
+        with pytest.raises(FarSideUnavailable):
+            fetching.turn()
+        (house.root / "away").rename(house.root / "responses")
+    else:
+        house.responses.fail_next("page" if broken == "a page" else "blocklist", DOWN)
+        fetching.turn()
+    assert list((house.root / "responses").glob("*.csv")) == [], (
+        "nothing is said of what is not known"
+    )
+    fetching.turn()
+    house.clock.advance(300)
+    fetching.turn()
+    fetching.turn()
+    assert fetches(house) == 2
+    assert len(list((house.root / "responses").glob("*.csv"))) == 2
+
+
+def test_a_stop_answers_no_request(house):
+    """The service is told to stop during the fetch: whoever asked hears of the next one."""
+    world = house.open()
+    number = world.journal.requests.ask("fetch", "", (), "test", "me", house.clock.wall())
+    house.responses.fail_next("page", Stopped())
+    fetching = Fetching(world)
+    with pytest.raises(Stopped):
+        fetching.turn()
+    assert world.journal.requests.outcome(number) is None
+    fetching.turn()
+    assert world.journal.requests.outcome(number) == "done"
+
+
+def test_a_gap_is_alarmed_whatever_becomes_of_the_rest(house):
+    """It is noted with the first window, and a later one fails: told all the same."""
+    fetching = Fetching(house.open())
+    fetching.turn()
+    house.responses.now_ms += 40 * 86_400_000
+    house.clock.advance(40 * 86_400)
+    house.responses.fail_next("page", DOWN, skip=1)
+    log = io.StringIO()
+    configure(log, as_json=True)
+    try:
+        fetching.turn()
+    finally:
+        configure(sys.stderr)
+    gaps = [entry for line in log.getvalue().splitlines()
+            if (entry := json.loads(line)).get("code") == "response-gap"]  # fmt: skip
+    assert {entry["source"] for entry in gaps} == {"getOutBounces", "getMailingUnsubscribes"}
+    assert {entry["lost_hours"] for entry in gaps} == {240.0}
 
 
 def test_a_run_of_a_wrong_clock_counts_for_nothing(house):

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from etl.daemon import Daemon
+from etl.errors import FarSideUnavailable
 from etl.ports import Stream
 from tests.servers.service import people
 from tests.twins.house import House
@@ -136,6 +137,19 @@ def test_suppression_is_asked_again_after_the_wait(house, daemon):
         path.unlink()
     turn(daemon)
     assert (held(house), house.ids()) == (None, ["p3@example.org"])
+
+
+def test_an_upload_that_fails_does_not_wait_anew(house, daemon):
+    """The CRM took what it was given first; each further try hands over files it need not take."""
+    for path in files(house):
+        path.unlink()
+    down = FarSideUnavailable("sftp-unreachable", detail="down")
+    house.drop_twin.fail_next("put", down)
+    turn(daemon)
+    assert held(house) == "sftp-unreachable"
+    house.clock.advance(5 * 60 + 1)
+    turn(daemon)
+    assert (held(house), len(house.ids())) == (None, 3)
 
 
 def test_a_restart_forgets_no_wait(house):

@@ -1,6 +1,7 @@
 """Rows by their layout, pages that do not fit, long windows, gaps, and how long an answer took."""
 
 import json
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
@@ -184,6 +185,35 @@ def test_an_event_on_the_cut_is_read_once(store: SuppressionStore, campaign: Twi
     assert run(store, campaign, plan).new_events == PAGE_ROWS + 6
 
 
+def test_a_single_export_file_is_not_cut(store: SuppressionStore, campaign: TwinResponses) -> None:
+    """All its rows share one moment: reading it in parts would read it again and again."""
+    plan = replace(PLAN, rows_at_once=PAGE_ROWS)
+    for number in range(5 * PAGE_ROWS):
+        campaign.happen(Stream.OUT_BOUNCES, f"{number}@example.org", export_ms=NOW_MS - HOUR_MS)
+    assert run(store, campaign, plan).new_events == 5 * PAGE_ROWS
+    first = len(campaign.schedule.made("page"))
+    assert first < 30
+    campaign.now_ms += HOUR_MS
+    assert run(store, campaign, plan).new_events == 0
+    assert len(campaign.schedule.made("page")) - first <= 6 + 2
+
+
+def test_a_long_fetch_of_unsubscriptions_grows_with_its_rows_alone(
+    store: SuppressionStore, campaign: TwinResponses
+) -> None:
+    """Statements a row, not rows times rows: counted, for time is the machine's."""
+    asked = []
+    for number in range(4000):
+        campaign.happen(Stream.UNSUBSCRIBES, f"{number}@example.org", "2026-11-24T08:00:00Z")
+    run(store, TwinResponses(now_ms=NOW_MS - HOUR_MS))
+    connection = store._file.connection
+    connection.set_progress_handler(lambda: asked.append(1) and None, 1000)
+    run(store, campaign)
+    connection.set_progress_handler(None, 0)
+    assert store.lag("main").events == 4000
+    assert len(asked) < 10_000
+
+
 # --- repeating exports ---------------------------------------------------------------------------
 
 
@@ -222,7 +252,10 @@ def test_a_gap_stays_told(store: SuppressionStore, campaign: TwinResponses) -> N
 def test_the_way_from_a_no_to_its_effect_is_measured(
     store: SuppressionStore, campaign: TwinResponses
 ) -> None:
-    """From the event's own time to the fetch, or to the live check that knew it before."""
+    """From the event's own time to the fetch, or to the live check that knew it before.
+
+    What the first window holds is history, and no delay of ours.
+    """
     rows = {"address": ["b@example.org"], "entity_type": ["contact"], "entity_id": ["1"],
             "opt_in_id": ["7"]}  # fmt: skip
     store.remember_carriers("main", "f", "b", pl.DataFrame(rows), AT)
@@ -235,8 +268,9 @@ def test_the_way_from_a_no_to_its_effect_is_measured(
         Event("c@example.org", None, "", b"3"),
         Event("d@example.org", AT + timedelta(hours=3), "", b"4"),
     ]
-    window = Window(0, NOW_MS)
-    store.commit_window("main", Stream.UNSUBSCRIBES, window, events, id_rule="email", at=AT)
+    first = Event("old@example.org", AT - timedelta(days=900), "", b"0")
+    for window, found in ((Window(0, 1), [first]), (Window(1, NOW_MS), events)):
+        store.commit_window("main", Stream.UNSUBSCRIBES, window, found, id_rule="email", at=AT)
     (status,) = store.status()
     assert status.lag is not None
     measured = (status.lag.events, status.lag.median_hours, status.lag.longest_hours)
@@ -246,23 +280,143 @@ def test_the_way_from_a_no_to_its_effect_is_measured(
 # --- tracking opt-out ----------------------------------------------------------------------------
 
 
-def test_whoever_does_not_want_to_be_tracked_is_not_told(store: SuppressionStore) -> None:
-    """Opens of such a person are left out and counted; her bounces and unsubscriptions are told."""
-    rows = {"address": ["a@example.org", "b@example.org", "b@example.org"],
-            "entity_type": "contact", "entity_id": ["1", "2", "3"], "opt_in_id": "7",
-            "untracked": [True, True, False]}  # fmt: skip
-    store.remember_carriers("main", "f", "b", pl.DataFrame(rows), AT)
+def tell_opens(store: SuppressionStore, *who: str, opt_outs: bool = True) -> int:
+    """Somebody opens a mailing of a campaign, always the same; how many lines the CRM is owed."""
     events = [
-        Event(f"{who}@example.org", None, "", who.encode(), campaign_id="9", category="hardbounce")
-        for who in "ab"
+        Event(f"{each}@example.org", None, "", each.encode(), campaign_id="9") for each in who
     ]
-    for stream in (Stream.OPENS, Stream.UNSUBSCRIBES, Stream.RESPONSES):
+    store.commit_window(
+        "main", Stream.OPENS, Window(0, 1), events, id_rule="email", at=AT, opt_outs=opt_outs
+    )
+    return store.outbox.waiting("main", "opens")
+
+
+def carry(store: SuppressionStore, feed: str, batch: str, **said: bool | None) -> None:
+    """A drop of a feed names people, and what they say of being tracked; None: nothing."""
+    rows = {"address": [f"{who}@example.org" for who in said], "entity_type": "contact",
+            "entity_id": list(said), "opt_in_id": "7"}  # fmt: skip
+    frame = pl.DataFrame(rows)
+    if None not in said.values():
+        frame = frame.with_columns(untracked=pl.Series(list(said.values())))
+    store.remember_carriers("main", feed, batch, frame, AT)
+
+
+def test_whoever_does_not_want_to_be_tracked_is_not_told(store: SuppressionStore) -> None:
+    """Her opens are left out and counted; her bounces and unsubscriptions are told."""
+    carry(store, "f", "b", a=True, b=False)
+    assert tell_opens(store, "a", "b") == 1
+    events = [Event("a@example.org", None, "", b"x", category="hardbounce")]
+    for stream in (Stream.UNSUBSCRIBES, Stream.RESPONSES):
         store.commit_window("main", stream, Window(0, 1), events, id_rule="email", at=AT)
-    waiting = {file: store.outbox.waiting("main", file) for file in
-               ("opens", "unsubscriptions", "bounces")}  # fmt: skip
-    assert waiting == {"opens": 1, "unsubscriptions": 3, "bounces": 3}
+    assert [store.outbox.waiting("main", each) for each in ("unsubscriptions", "bounces")] == [1, 1]
     (status,) = store.status()
     assert status.left_out == {Stream.OPENS: {"tracking-opt-out": 1}}
+
+
+@pytest.mark.parametrize("later", [False, None])
+def test_a_no_to_tracking_is_not_overheard_in_another_drop(
+    store: SuppressionStore, later: bool | None
+) -> None:
+    """Another feed says yes, or nothing, of the same person afterwards: the no stays one."""
+    carry(store, "f", "b1", a=True)
+    carry(store, "g", "b2", a=later)
+    assert tell_opens(store, "a") == 0
+    assert store.status()[0].left_out == {Stream.OPENS: {"tracking-opt-out": 1}}
+
+
+def test_two_rows_of_one_record_that_differ_mean_no(store: SuppressionStore) -> None:
+    """The same record twice in a drop, once with a yes to not being tracked."""
+    rows = {"address": ["a@example.org"] * 2, "entity_type": "contact", "entity_id": "1",
+            "opt_in_id": "7", "untracked": [True, False]}  # fmt: skip
+    store.remember_carriers("main", "f", "b", pl.DataFrame(rows), AT)
+    assert tell_opens(store, "a") == 0
+
+
+def test_nobody_is_told_before_a_drop_has_said(store: SuppressionStore) -> None:
+    """Where drops say who opts out, an open of somebody who did not say yet waits for a drop."""
+    carry(store, "f", "b1", a=None)
+    assert tell_opens(store, "a", "stranger") == 0
+    assert store.outbox.waiting("main", "opens-unassigned") == 0
+    assert store.status()[0].left_out == {Stream.OPENS: {"tracking-opt-out-unknown": 2}}
+    carry(store, "f", "b2", a=False)
+    assert tell_opens(store, "a", "stranger") == 1
+    assert tell_opens(store, "a", "stranger") == 1
+    assert store.status()[0].left_out == {Stream.OPENS: {"tracking-opt-out-unknown": 1}}
+
+
+def test_without_opt_outs_everybody_is_told(store: SuppressionStore) -> None:
+    """No feed of the client names such a column."""
+    carry(store, "f", "b", a=None)
+    assert tell_opens(store, "a", "stranger", opt_outs=False) == 1
+    assert store.outbox.waiting("main", "opens-unassigned") == 1
+
+
+# --- people by address where ids are entities ----------------------------------------------------
+
+
+def test_an_address_suppresses_also_where_ids_are_entities(store: SuppressionStore) -> None:
+    """Response data is of the whole client: another of its lists knows people by address."""
+    carry(store, "f", "b", a=None)
+    events = [Event("a@example.org", None, "", b"1")]
+    store.commit_window("main", Stream.UNSUBSCRIBES, Window(0, 1), events, id_rule="entity", at=AT)
+    key = StoreKey("k", b"a key for tests.")
+    keys = {key.tag("a@example.org").hex(): "address", key.tag("contact:a").hex(): "entity"}
+    assert dict(store.entries("main").select("key", "about").rows()) == keys
+    handover = store.outbox.begin("main", "unsubscriptions", "n", "t", AT)
+    (row,) = store.outbox.rows(handover)
+    assert (row.entity_type, row.entity_id) == ("contact", "a")
+
+
+def test_ids_of_other_lists_can_be_let_through(
+    store: SuppressionStore, campaign: TwinResponses
+) -> None:
+    """A number that is nobody here stops the window, unless it is known that there are such."""
+    campaign.happen(Stream.UNSUBSCRIBES, "4711", None)
+    campaign.happen(Stream.UNSUBSCRIBES, "a@example.org", None)
+    assert run(store, campaign).failures["getUnsubscribes"].code == "page-layout"
+    report = run(store, campaign, replace(PLAN, any_id=True))
+    assert (report.complete, report.new_events) == (True, 2)
+    assert store.outbox.waiting("main", "unsubscriptions-unassigned") == 2
+
+
+# --- rows are remembered as keyed hashes ---------------------------------------------------------
+
+
+def test_a_row_is_remembered_by_a_keyed_hash_also_when_the_key_changes(tmp_path: Path) -> None:
+    """A row may be an address alone; a new key tells nobody twice."""
+    old, new = StoreKey("old", b"an older key...."), StoreKey("new", b"a newer key.....")
+    events = [Event("a@example.org", None, "", b"0123456789abcdef")]
+    path, told = tmp_path / "store.sqlite3", []
+    for number, keys in enumerate(([old], [new, old], [new, old])):
+        store = open_store(path, keys)
+        window = Window(0, 10 + number)
+        told.append(
+            store.commit_window("main", Stream.OUT_BOUNCES, window, events, id_rule="email", at=AT)
+        )
+        store.close()
+    assert told == [1, 0, 0]
+    assert b"0123456789abcdef" not in path.read_bytes()
+
+
+# --- what depends on another stream --------------------------------------------------------------
+
+
+def test_opens_wait_for_a_stream_of_mailings_that_fails(
+    store: SuppressionStore, campaign: TwinResponses
+) -> None:
+    """Read without their mailings they would be left out, in the end for good."""
+    pattern = re.compile(r"#(?P<campaign>\d+)")
+    plan = replace(PLAN, streams=(*PLAN.streams, Stream.MAILINGS, Stream.OPENS), campaign=pattern)
+    campaign.happen(Stream.OPENS, "a@example.org", "7", None)
+    campaign.happen(Stream.MAILINGS, "7", "Spring #9", "soon", None)
+    for _ in range(3):
+        report = run(store, campaign, plan)
+        assert (report.complete, set(report.failures)) == (True, {"getMailings"})
+        assert Stream.OPENS not in report.streams
+        campaign.now_ms += 40 * HOUR_MS
+    campaign.events[Stream.MAILINGS] = [(NOW_MS - 1, ["7", "Spring #9", None, None])]
+    assert run(store, campaign, plan).streams[Stream.OPENS].new == 1
+    assert store.outbox.waiting("main", "opens-unassigned") == 1
 
 
 def test_what_was_left_out_stays_counted(store: SuppressionStore, campaign: TwinResponses) -> None:

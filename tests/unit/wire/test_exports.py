@@ -200,13 +200,13 @@ def test_no_header_and_no_bytes_is_no_row() -> None:
     assert desk.rows() == []
 
 
-def test_a_full_export_repeats_nobody_within_a_window() -> None:
-    """Days of full files hold as many rows as the last of them and those that left."""
+def test_of_full_exports_the_newest_counts() -> None:
+    """It repeats everybody, and takes back who left; of files with changes all count."""
     full = form(content="full")
     for desk in (full, form(content="changes")):
         desk.folder.put("out_1.csv", b"id\na@x.test\nb@x.test\n", hours_ago=5)
         desk.folder.put("out_2.csv", b"id\na@x.test\nc@x.test\n", hours_ago=4)
-    assert full.rows() == [["a@x.test"], ["b@x.test"], ["c@x.test"]]
+    assert full.rows() == [["a@x.test"], ["c@x.test"]]
     assert len(desk.rows()) == 4
 
 
