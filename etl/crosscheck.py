@@ -137,6 +137,12 @@ def _check_source(settings: Settings, name: str, client: Client) -> Iterator[Pro
         )
     if exports.sftp not in settings.sftp:
         yield Problem(f"{where}.exports.sftp", f"there is no sftp account {exports.sftp}")
+    if client.repeating:
+        yield Problem(
+            f"{where}.repeating",
+            "is for the closed-loop interface",
+            'say `content = "full"` for each kind of export file',
+        )
     if client.header_row:
         yield Problem(
             f"{where}.header_row",

@@ -119,7 +119,8 @@ def client_plan(settings: Settings, client: str) -> ClientPlan:
         overlap_hours=table.overlap_hours,
         layouts={each: configured(each, table.layouts.get(each), zone) for each in table.streams},
         header_row=table.header_row,
-        repeating=frozenset(each for each, file in files.items() if file.content == "full"),
+        repeating=frozenset(table.repeating)
+        | {each for each, file in files.items() if file.content == "full"},
         opt_outs=any(feed.tracking_opt_out for feed in settings.feed if feed.client == client),
         any_id=table.other_ids == "unassigned",
         job_interval_hours=table.job_interval_hours,

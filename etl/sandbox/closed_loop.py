@@ -45,6 +45,7 @@ def run_due_exports(world: World) -> None:
         exported_ms = first + files * interval_ms
         if exported_ms <= now_ms:
             event.exported_ms = exported_ms
+    _repeat(world, world.last_export_ms)
 
 
 def export_now(world: World) -> int:
@@ -53,7 +54,16 @@ def export_now(world: World) -> int:
     events = _pending(world)
     for event in events:
         event.exported_ms = world.now_ms()
+    _repeat(world, world.now_ms())
     return len(events)
+
+
+def _repeat(world: World, exported_ms: int) -> None:
+    """Let the newest file hold everybody of the ones before, where that is how it is."""
+    if world.switches.out_bounces == "all":
+        for event in (e for c in world.clients.values() for e in c.events):
+            if event.stream == "outbounces" and event.exported_ms is not None:
+                event.exported_ms = max(event.exported_ms, exported_ms)
 
 
 def _pending(world: World) -> list[Event]:

@@ -82,6 +82,8 @@ class Switches:
     """Whether row 0 of the first page holds column names."""
     time_format: Literal["ms", "iso"] = "ms"
     """Times in ClosedLoop rows: milliseconds since the epoch, or ISO 8601 with offset."""
+    out_bounces: Literal["changes", "all"] = "changes"
+    """What an export file of getOutBounces holds: who came in since the last one, or everybody."""
     out_bounce_columns: tuple[str, ...] = ("recipient_id",)
     """Columns of getOutBounces; names as in closed_loop.COLUMNS."""
     unsubscribe_columns: tuple[str, ...] = ("recipient_id", "time")

@@ -123,6 +123,8 @@ class Client(Table):
     """Columns of the rows that Campaign gives; not documented, so they are set, never guessed."""
     header_row: bool = False
     """Whether the first row of a window holds names of columns."""
+    repeating: list[Stream] = Field(default_factory=list)
+    """Streams of which every export file repeats the rows of the one before."""
     time_zone: Zone | None = None
     """Of times that Campaign writes without one; without it such a page does not fit."""
     other_ids: Literal["stop", "unassigned"] = "stop"

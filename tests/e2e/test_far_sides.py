@@ -165,3 +165,19 @@ def test_sftp_server_hangs(tmp_path: Path):
         assert clears(made) == {100: 1}
         assert made.etl("check").returncode == 69
         assert made.stop() == 0
+
+
+def test_rows_that_are_laid_out_otherwise_are_seen_before_the_first_drop(tmp_path: Path):
+    """`etl check` reads rows of response data by their layouts, and names nobody."""
+    with setting(tmp_path) as made:
+        made.control.unsubscribe(mandator=4242, ids=["canary@example.org"])
+        made.control.run_export_job()
+        made.control.advance(seconds=1)
+        made.write_config()
+        assert made.etl("check").returncode == 0
+        made.control.set_switches(unsubscribe_columns=["extra", "recipient_id"])
+        checked = made.etl("check")
+        assert checked.returncode == 69
+        assert "page-layout" in checked.stdout
+        assert "getUnsubscribes" in checked.stdout
+        assert "canary" not in checked.stdout + checked.stderr

@@ -197,6 +197,23 @@ def test_rows_that_are_not_laid_out_as_configured_are_nobody(
     assert [row for row in opened.waiting() if row[1] == Stream.UNSUBSCRIBES] == []
 
 
+def test_a_stream_that_repeats_everybody(stack: ExitStack, tmp_path: Path, authority: Path) -> None:
+    """Everybody over the limit is in every file: told once all the same, where it is configured."""
+    opened = desk(stack, tmp_path, authority, out_bounces="all", job_interval_seconds=86_400.0)
+    counted = []
+    for repeating in (frozenset({Stream.OUT_BOUNCES}), frozenset[Stream]()):
+        opened.plan = ClientPlan("main", repeating=repeating)
+        for number in range(4):
+            opened.stage.control.bounce(
+                MANDATOR, f"b{number}-{len(repeating)}@example.org", times=3
+            )
+            opened.stage.control.advance(2 * DAY_SECONDS)
+            assert opened.fetch().complete
+        counted.append(opened.store.outbox.waiting("main", "bounces-unassigned"))
+    assert counted[0] == 4
+    assert counted[1] > 8, "the other setting would have told them again"
+
+
 def test_the_key_header_row_reaches_the_fetch(tmp_path: Path, authority: Path) -> None:
     """Without it nothing leaves the house while names come first; with it the drop goes its way."""
     with house_on_campaign(tmp_path / "house", authority, {"closed_loop_header": True}) as house:

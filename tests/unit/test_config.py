@@ -236,6 +236,7 @@ def test_export_files_take_the_place_of_the_closed_loop(table: dict[str, Any]):
         ("exports", ..., "closed_loop", "come from export files alone, and none are named"),
         ("closed_loop", True, "exports", "is there beside the closed-loop interface"),
         ("header_row", True, "header_row", "is for the closed-loop interface"),
+        ("repeating", ["getOutBounces"], "repeating", "is for the closed-loop interface"),
         ("exports.sftp", "other", "exports.sftp", "there is no sftp account other"),
         ("exports.sftp", ..., "exports.sftp", "is missing"),
         ("exports.getOutBounces", ..., "exports.getOutBounces", "is missing"),

@@ -74,6 +74,8 @@ def test_an_earlier_store_goes_on(earlier: Path) -> None:
     with closing(sqlite3.connect(backup)) as copy:
         assert copy.execute("PRAGMA user_version").fetchone() == (1,)
         assert copy.execute("SELECT count(*) FROM entries").fetchone() == (1,)
+        assert copy.execute("SELECT count(*) FROM outbox").fetchone() == (0,)
+    assert b"a@example.org" not in backup.read_bytes(), "nobody in the clear"
 
 
 def test_a_reader_changes_nothing(earlier: Path) -> None:

@@ -137,6 +137,22 @@ def test_closed_loop_order(caller, control, order):
     assert _ids(caller) == ([ANN, BOB] if order == "oldest-first" else [BOB, ANN])
 
 
+@pytest.mark.parametrize("content", ["changes", "all"])
+def test_out_bounces(caller, control, content):
+    """A new file of outbounced recipients holds who came in, or everybody once more."""
+    control.set_switches(out_bounces=content)
+    found = []
+    for address in (ANN, BOB):
+        control.bounce(7, address, times=3)
+        control.advance(60)
+        since = control.now_ms()
+        control.advance(1)
+        control.run_export_job()
+        control.advance(1)
+        found.append(_ids(caller, "getOutBounces", since))
+    assert found == [[ANN], [ANN, BOB] if content == "all" else [BOB]]
+
+
 @pytest.mark.parametrize("streams", ["overlap", "disjoint"])
 def test_unsubscribe_streams(caller, control, streams):
     """An unsubscription by a mailing stands in both streams, or in one of them."""
