@@ -132,7 +132,9 @@ class Pipeline:
         disk_guard(shutil.disk_usage(world.batches).free, 2 * batch.size_bytes)
         content, checked = read_checked(world, feed, batch)
         now = world.clock.wall()
-        world.store.remember_carriers(feed.client, feed.name, batch.id, checked.carriers, now)
+        # Newer is what the drop's order says, not the clock at its claim.
+        newest = f"{batch.order} {batch.id}"
+        world.store.remember_carriers(feed.client, feed.name, newest, checked.carriers, now)
         guard_freshness(world, feed, away=refresh(world, feed.client).unasked)
         staged = stage(world, feed, batch, content, checked)
         facts = {**staged.facts, "notes": [*staged.facts["notes"], *self._notes(batch, feed)]}

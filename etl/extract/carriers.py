@@ -41,7 +41,7 @@ def remember(
     """Put a drop's carriers in place of what earlier drops of the feed said of its addresses.
 
     `rows` may have a column `untracked`: whether the person does not want opens and clicks told.
-    `feed_batch` is client, feed and batch id, which sorts by time: an older drop adds the
+    `feed_batch` is client, feed and the batch, in a form that sorts by time: an older drop adds the
     addresses that no newer one had.
     """
     client, feed, batch = feed_batch

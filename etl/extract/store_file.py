@@ -64,13 +64,15 @@ CREATE TABLE handovers (
 ) STRICT;
 """
 
-# `untracked` is 1 for who does not want opens told, NULL where no drop said. A lag is the time from
-# an unsubscription to its effect here; `handed` are files for the CRM that it is not known to have
-# taken; `left_out` counts events that were not told.
+# `untracked` is 1 for who does not want opens told, NULL where no drop said. A feed's newest batch is
+# known by its drop's order, not by its id. A lag is the time from an unsubscription to its effect
+# here; `handed` are files for the CRM that it is not known to have taken; `left_out` counts events
+# that were not told.
 CLOSED_LOOP = """
 ALTER TABLE outbox ADD COLUMN campaign_id TEXT NOT NULL DEFAULT '';
 ALTER TABLE outbox ADD COLUMN link TEXT NOT NULL DEFAULT '';
 ALTER TABLE carriers ADD COLUMN untracked INTEGER;
+UPDATE carrier_feeds SET batch = '';
 ALTER TABLE seen ADD COLUMN left_out TEXT;
 CREATE TABLE mailings (
   client TEXT NOT NULL, mailing_id TEXT NOT NULL, campaign_id TEXT NOT NULL, seen INTEGER NOT NULL,

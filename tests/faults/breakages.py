@@ -285,7 +285,7 @@ BREAKAGES = (
     Breakage(
         "a damaged journal is not looked at",
         (("etl/sqlite_file.py",
-          "            if found and self.connection.execute(\"PRAGMA quick_check(1)\")"
+          "            if found and walked and self.connection.execute(check)"
           ".fetchone()[0] != \"ok\":\n",
           "            if False:\n"),),
         "tests/faults/test_journal_trouble.py tests/unit/journal",

@@ -68,6 +68,7 @@ LIKELIEST = {
         (OTHERWISE, histories.NOBODY_LOOKS_FOR_DAYS),
         (LIKELIEST, histories.A_STREAM_FAILS),
         (LIKELIEST, histories.THE_CAMPAIGN_IS_LEARNED_LATE),
+        (LIKELIEST, histories.OUR_CLOCK_GOES_BACK_BETWEEN_DROPS),
     ],
 )  # fmt: skip
 def test_a_history_closes_the_loop(authority: Path, how: dict[str, Any], steps: list[Step]) -> None:

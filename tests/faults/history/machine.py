@@ -229,7 +229,11 @@ class History:
 
         Nobody goes on writing what is written anew.
         """
-        if self.half and Path(self.half[0].name) == path:
+        if (
+            self.half
+            and path.exists()
+            and os.path.samestat(os.fstat(self.half[0].fileno()), path.stat())
+        ):
             self.half[0].close()
             self.half = None
         self.owe(path, content)

@@ -133,3 +133,7 @@ THE_CAMPAIGN_IS_LEARNED_LATE = [
     acts(0), time(24), time(48), fails("getMailings", 6, "fetch"), ("campaign_is_well", {}),
     time(1, "once"),
 ]  # fmt: skip
+OUR_CLOCK_GOES_BACK_BETWEEN_DROPS = [
+    drop(twins=True), ("our_clock_jumps", {"minutes": -40, "then": "nothing"}), drop(),
+    acts(0), time(24, "once"),
+]  # fmt: skip
