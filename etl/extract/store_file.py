@@ -64,8 +64,8 @@ CREATE TABLE handovers (
 ) STRICT;
 """
 
-# `untracked` is 1 for who does not want opens told, NULL where no drop said. A feed's newest batch is
-# known by its drop's order, not by its id. A lag is the time from an unsubscription to its effect
+# `untracked` is 1 for who does not want opens told, NULL where no drop said. A feed's newest batch
+# is known by its drop's order, not by its id. A lag is the time from an unsubscription to its effect
 # here; `handed` are files for the CRM that it is not known to have taken; `left_out` counts events
 # that were not told.
 CLOSED_LOOP = """
