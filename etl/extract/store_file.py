@@ -65,9 +65,9 @@ CREATE TABLE handovers (
 """
 
 # `untracked` is 1 for who does not want opens told, NULL where no drop said. A feed's newest batch
-# is known by its drop's order, not by its id. A lag is the time from an unsubscription to its effect
-# here; `handed` are files for the CRM that it is not known to have taken; `left_out` counts events
-# that were not told.
+# is known by its drop's order, not by its id. A lag is the time from an unsubscription to its
+# effect here; `handed` are files for the CRM that it is not known to have taken; `left_out` counts
+# events that were not told.
 CLOSED_LOOP = """
 ALTER TABLE outbox ADD COLUMN campaign_id TEXT NOT NULL DEFAULT '';
 ALTER TABLE outbox ADD COLUMN link TEXT NOT NULL DEFAULT '';
