@@ -67,7 +67,7 @@ def shared_lists(table: Mapping[str, Any]) -> Iterator[Problem]:
     for feed in feeds if isinstance(feeds, list) else ():
         try:
             # The table may be anything here; what does not fit is caught below.
-            client = clients[feed["client"]]["mandator"]  # type: ignore[index]
+            client = clients[feed["client"]]["mandator"]  # type: ignore[index]  # see above
             lists.setdefault((str(client), str(feed["list"]["id"])), []).append(str(feed["name"]))
         except (KeyError, TypeError, IndexError):
             continue  # told as a problem of its own

@@ -53,7 +53,7 @@ def far_problems(config: Config) -> Iterator[tuple[Problem, int]]:
     clock = app.unstopped_clock()
     for name, drop in app.drops(config, clock, tries=1).items():
         # The default binds the loop variable; mypy cannot infer a lambda that has one.
-        yield from _asked(f"sftp.{name}", lambda drop=drop: drop.stat(".etl-check"))  # type: ignore[misc]
+        yield from _asked(f"sftp.{name}", lambda drop=drop: drop.stat(".etl-check"))  # type: ignore[misc]  # see above
         drop.close()
     for name, campaign in app.campaigns(config, clock, tries=1).items():
         exports = config.settings.client[name].exports
@@ -91,7 +91,7 @@ def _stream_problems(
         # As above.
         for problem in _asked(
             where,
-            lambda s=stream: read_page(plan, s, campaign.responses.page(s, window, 0)),  # type: ignore[misc]
+            lambda s=stream: read_page(plan, s, campaign.responses.page(s, window, 0)),  # type: ignore[misc]  # a default
         ):
             if problem not in told:
                 told.add(problem)

@@ -73,7 +73,7 @@ class OpenFile(paramiko.SFTPHandle):
             return _status(error)
 
     # paramiko documents bytes here; its stubs allow any buffer, which is more than ever comes.
-    def write(self, offset: int, data: bytes) -> int:  # type: ignore[override]
+    def write(self, offset: int, data: bytes) -> int:  # type: ignore[override]  # see above
         """Bytes at an offset, or what the switches say instead."""
         shared = self._folder.shared
         shared.records.append(Operation("write", self._name, len(data)))

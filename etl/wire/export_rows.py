@@ -50,7 +50,7 @@ def rows_of(data: bytes, form: ExportForm, most_bytes: int) -> list[list[str | N
         for row in csv.reader(
             io.StringIO(content, newline=""), delimiter=form.delimiter, strict=True
         ):
-            rows.append([*row])  # noqa: PERF401
+            rows.append([*row])  # noqa: PERF401 - see above
     except csv.Error:
         raise NotRowsError(f"is no CSV behind row {len(rows)}") from None
     if form.header:

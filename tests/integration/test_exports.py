@@ -236,7 +236,10 @@ def test_a_stop_ends_the_reading(stack: ExitStack, sshd: Sshd, key: Path) -> Non
 
 def test_answers_are_taken_apart() -> None:
     """Owners, rights, times and extensions in every mix; none of them is taken for another."""
-    number = lambda *values: b"".join(value.to_bytes(4, "big") for value in values)  # noqa: E731
+
+    def number(*values: int) -> bytes:
+        return b"".join(value.to_bytes(4, "big") for value in values)
+
     size = (7).to_bytes(8, "big")
     text = number(2) + b"ab"
     full = number(0x8000000F) + size + number(1, 2, 0o100644, 5, 6, 1) + text + text
